@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""`fedcode-client`: an organization's side. Nothing it prints leaves the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedcode.errors import RunError
+from fedcode.federation import load
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.terminal import run
+from fedcode_client import desk
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+ledger = typer.Typer(no_args_is_help=True, help="Read a budget ledger; nothing is changed.")
+app.add_typer(ledger, name="ledger")
+
+LedgerFile = Annotated[Path, typer.Argument(metavar="LEDGER", help="A ledger.sqlite.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+@app.callback()
+def program() -> None:
+    """An organization's side of a federation."""
+
+
+@app.command()
+def preview(
+    federation: Annotated[Path, typer.Argument(metavar="FEDERATION.toml")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Our name in the federation.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a federation would ask of us, and what it would cost. Trains nothing."""
+    found = desk.preview(load(federation), name, workers=os.cpu_count() or 1)
+    if as_json:
+        print(json.dumps(found.plain()))
+        return
+    console = Console()
+    console.print(
+        f"{found.files} files, {found.records} records to train on; "
+        f"our cap is ε = {found.epsilon_cap:g}, all tasks together cost ε = {found.epsilon:.2f}"
+    )
+    table = Table(box=None, pad_edge=False)
+    for title in ("task", "rounds", "we can pay", "records a step", "noise multiplier", "ε"):
+        table.add_column(title, justify="left" if title == "task" else "right")
+    for task in found.tasks:
+        table.add_row(
+            task.task,
+            str(task.rounds),
+            str(task.rounds_affordable),
+            f"{task.expected_batch:.0f}",
+            f"{task.noise_multiplier:.3f}",
+            f"{task.epsilon:.2f}",
+        )
+    console.print(table)
+
+
+@ledger.command()
+def show(path: LedgerFile, as_json: AsJson = False) -> None:
+    """Say what was spent and what is left, by data asset."""
+    with _opened(path) as opened:
+        rows = desk.accounts(opened)
+    if as_json:
+        print(json.dumps([row.plain() for row in rows]))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("organization", "asset", "unit", "ε spent", "cap", "δ", "charges", "left"):
+        table.add_column(title, justify="right" if title in ("ε spent", "cap", "left") else "left")
+    for row in rows:
+        table.add_row(
+            row.organization,
+            row.asset,
+            row.unit,
+            f"{row.epsilon_spent:.3f}",
+            f"{row.epsilon_cap:g}",
+            f"{row.delta:g}",
+            str(row.charges),
+            f"{row.left:.1%}",
+        )
+    Console().print(table)
+
+
+@ledger.command()
+def verify(path: LedgerFile) -> None:
+    """Check that every row is as it was written, and that no total was passed."""
+    with _opened(path) as opened:
+        number, head = opened.verify(), opened.head
+    print(f"{number} rows, every one in order; head {head}")
+
+
+@ledger.command()
+def export(path: LedgerFile) -> None:
+    """Print every row as one line of JSON."""
+    with _opened(path) as opened:
+        for line in opened.export():
+            print(line)
+
+
+def main() -> NoReturn:
+    """The program."""
+    run(app, "fedcode-client")
+
+
+def _opened(path: Path) -> BudgetLedger:
+    if not path.is_file():
+        raise RunError(f"{path} is not a file", "name a ledger.sqlite")
+    return BudgetLedger.open(path, read_only=True)

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an organization's people look at before they say yes, and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fedcode.agreement import calibrated
+from fedcode.corpus import arrange, cache_folder, read
+from fedcode.errors import ConfigError
+from fedcode.federation import Federation
+from fedcode.privacy.accountant import Filter, epsilon
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.policy import PrivacyPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPreview:
+    """One task, as it would be for this organization.
+
+    Attributes:
+        task: its name.
+        rounds: that the federation plans.
+        rounds_affordable: that our own cap pays for, of this task's share.
+        expected_batch: records that a step looks at, on average.
+        noise_multiplier: σ.
+        epsilon: of all planned rounds (PLD).
+    """
+
+    task: str
+    rounds: int
+    rounds_affordable: int
+    expected_batch: float
+    noise_multiplier: float
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would be asked of an organization."""
+
+    files: int
+    records: int
+    epsilon_cap: float
+    epsilon: float
+    tasks: tuple[TaskPreview, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """One account of a ledger; ``left`` is the unspent share of the budget."""
+
+    asset: str
+    organization: str
+    unit: str
+    epsilon_cap: float
+    epsilon_spent: float
+    delta: float
+    charges: int
+    left: float
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self)
+
+
+def preview(federation: Federation, name: str, workers: int) -> Preview:
+    """Reads our own code and says what the federation would ask of it.
+
+    Raises:
+        ConfigError: we are no member, or our data is too small for what is asked.
+    """
+    ours = next((o for o in federation.members if o.name == name), None)
+    if ours is None:
+        members = ", ".join(o.name for o in federation.members)
+        raise ConfigError(f"{name} is no member of {federation.name}", f"members: {members}")
+    corpus = read(
+        ours.source, name, max_tokens=ours.max_tokens, cache=cache_folder(), workers=workers
+    )
+    splits = arrange([("train", corpus)], corpus, federation.heldout_every)
+    records = len(splits.train[0].records())
+    calibration = calibrated(federation)
+    budget = Filter.for_budget(
+        federation.cap(ours), federation.privacy.delta, calibration.filter.order
+    )
+    tasks: list[TaskPreview] = []
+    steps: dict[tuple[float, float], int] = {}
+    for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
+        training, privacy = task.training, federation.privacy
+        PrivacyPolicy(
+            unit=privacy.unit,
+            clipping_norm=training.clipping_norm,
+            noise_multiplier=noise,
+            sampling_rate=training.sampling_rate,
+            steps_per_round=training.steps_per_round,
+            delta=privacy.delta,
+            max_epsilon=privacy.epsilon,
+        ).check_population(records)
+        step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
+        steps[step] = steps.get(step, 0) + taken
+        available = int(task.budget_share * budget.budget_nano)
+        tasks.append(
+            TaskPreview(
+                task.name,
+                task.rounds,
+                min(
+                    task.rounds,
+                    budget.rounds_affordable(
+                        noise, training.sampling_rate, training.steps_per_round, available
+                    ),
+                ),
+                records * training.sampling_rate,
+                noise,
+                epsilon({step: taken}, privacy.delta),
+            )
+        )
+    return Preview(
+        len(corpus.files),
+        records,
+        federation.cap(ours),
+        epsilon(steps, federation.privacy.delta),
+        tuple(tasks),
+    )
+
+
+def accounts(ledger: BudgetLedger) -> list[AccountRow]:
+    """Every account of ``ledger``, in the order of opening."""
+    return [
+        AccountRow(
+            account.asset,
+            account.organization,
+            str(account.unit),
+            account.budget.epsilon,
+            ledger.epsilon(account.asset),
+            account.budget.delta,
+            len(ledger.history(account.asset)),
+            ledger.remaining(account.asset) / account.budget.budget_nano,
+        )
+        for account in ledger.accounts()
+    ]

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every member of a federation has agreed to, as canonical bytes and their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fedcode.federation import Federation, ServerSettings, TaskSettings, TrainingSettings
+from fedcode.privacy.calibration import Calibration, Plan, calibrate
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One task of a federation, as far as members and coordinator must agree on it.
+
+    It names nothing private: no path, no record count.
+
+    Attributes:
+        federation: its name.
+        purpose: what the trained model is for.
+        task: the task's name.
+        task_fingerprint: everything public that the task was made from, see ``Task.fingerprint``.
+        weights: number of trainable weights.
+        rounds: T.
+        roster: the members' names, sorted.
+        unit: what adjacency adds or removes.
+        epsilon: the federation's cap for each member, over all its tasks.
+        delta: of the guarantee.
+        noise_multiplier: std of the noise over the clipping norm.
+        training: the members' half of a round.
+        server: the coordinator's half.
+    """
+
+    federation: str
+    purpose: str
+    task: str
+    task_fingerprint: str
+    weights: int
+    rounds: int
+    roster: tuple[str, ...]
+    unit: str
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    training: TrainingSettings
+    server: ServerSettings
+
+    def canonical(self) -> bytes:
+        """JSON with sorted keys and no white space: equal agreements, equal bytes."""
+        values: dict[str, Any] = asdict(self) | {
+            "training": self.training.model_dump(mode="json"),
+            "server": self.server.model_dump(mode="json"),
+        }
+        return json.dumps(
+            values, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+        ).encode()
+
+    def digest(self) -> str:
+        """SHA-256 of :meth:`canonical` under its own domain, in hexadecimal."""
+        return hashlib.sha256(b"fedcode/agreement/1\x00" + self.canonical()).hexdigest()
+
+
+def calibrated(federation: Federation) -> Calibration:
+    """The noise of every task, in the federation's order, and the filter that will stop it.
+
+    It depends on public numbers alone: every member and the coordinator find the same.
+
+    Raises:
+        ConfigError: no noise is enough.
+    """
+    plans = [
+        Plan(
+            t.training.sampling_rate,
+            t.rounds,
+            t.training.steps_per_round,
+            t.budget_share,
+            t.training.noise_multiplier,
+        )
+        for t in federation.tasks
+    ]
+    return calibrate(federation.privacy.epsilon, federation.privacy.delta, plans)
+
+
+def agree(
+    federation: Federation,
+    settings: TaskSettings,
+    *,
+    fingerprint: str,
+    weights: int,
+    noise_multiplier: float,
+    roster: tuple[str, ...] | None = None,
+) -> Agreement:
+    """The agreement on one task of ``federation``; the roster is its members unless given."""
+    return Agreement(
+        federation=federation.name,
+        purpose=federation.purpose,
+        task=settings.name,
+        task_fingerprint=fingerprint,
+        weights=weights,
+        rounds=settings.rounds,
+        roster=tuple(sorted(roster or (o.name for o in federation.members))),
+        unit=federation.privacy.unit,
+        epsilon=federation.privacy.epsilon,
+        delta=federation.privacy.delta,
+        noise_multiplier=noise_multiplier,
+        training=settings.training,
+        server=settings.server,
+    )

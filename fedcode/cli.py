@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""`fedcode`: federated, private training of code models, simulated on one machine.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 `--again` found other
+weights; 2 something to mend, with a hint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedcode.errors import ConfigError, RunError
+from fedcode.federation import Federation, check, load, parse
+from fedcode.tasks import TASKS, known
+from fedcode.terminal import run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train code models together on source code that never leaves its owner.",
+)
+
+_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_UPDATE_CHECK": "0"}
+
+
+@app.command()
+def simulate(
+    federation: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FEDERATION.toml]", help="The federation; built in if left out."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of each task.")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Cap for each organization, over all tasks.")
+    ] = None,
+    no_privacy: Annotated[
+        bool, typer.Option("--no-privacy", help="Train without differential privacy.")
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Also: each organization alone, without privacy, centralized, baselines.",
+        ),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Of training and of the noise.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for the result.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with an interrupted run.")
+    ] = None,
+    again: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Repeat a run and compare the weights.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print result.json, no progress.")
+    ] = False,
+) -> None:
+    """Simulate a federation: organizations train together, with differential privacy."""
+    _refuse_both(federation, resume, again)
+    os.environ.update(_QUIET)
+    from fedcode.simulation.run import MANIFEST, Options, repeatable
+
+    options, before = Options(not no_privacy, compare, seeds), None
+    if resume or again:
+        chosen, options, before = repeatable((resume or again or Path()) / MANIFEST)
+    else:
+        chosen = _changed(_federation(federation), task, rounds, epsilon, seed)
+    folder = resume or out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005
+    result = _simulate(chosen, options, folder, quiet=as_json, resume=resume is not None)
+    _show(result, folder, as_json=as_json)
+    if again is not None and before is not None:
+        _compare_weights(before, folder)
+
+
+@app.command()
+def tasks(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """List the tasks that can be trained."""
+    if as_json:
+        print(json.dumps([{"name": name, "title": e.title} for name, e in TASKS.items()]))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("task", style="bold")
+    table.add_column("what it is")
+    for name, entry in TASKS.items():
+        table.add_row(name, entry.title)
+    Console().print(table)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
+) -> None:
+    """Show a finished run again, and write its page anew."""
+    from fedcode.report.html import render
+    from fedcode.simulation.results import read_json
+    from fedcode.simulation.run import MANIFEST, REPORT, RESULT
+    from fedcode.storage import write_atomically
+
+    if (folder / "checkpoint").exists() and not (folder / RESULT).exists():
+        raise RunError(
+            f"the run in {folder} is not finished", f"fedcode simulate --resume {folder}"
+        )
+    result = read_json(folder / RESULT)
+    page = render(result, read_json(folder / MANIFEST))
+    write_atomically(folder / REPORT, page.encode())
+    _show(result, folder, as_json=as_json)
+
+
+def main() -> NoReturn:
+    """The program."""
+    run(app, "fedcode")
+
+
+def _refuse_both(federation: Path | None, resume: Path | None, again: Path | None) -> None:
+    if sum(one is not None for one in (federation, resume, again)) > 1:
+        raise ConfigError(
+            "a federation's file, --resume and --again exclude one another", "give one of them"
+        )
+
+
+def _federation(path: Path | None) -> Federation:
+    if path is not None:
+        return load(path)
+    text = files("fedcode.simulation").joinpath("default.toml").read_text(encoding="utf-8")
+    return parse(text, "the built-in federation")
+
+
+def _changed(
+    federation: Federation,
+    task: str | None,
+    rounds: int | None,
+    epsilon: float | None,
+    seed: int | None,
+) -> Federation:
+    values = federation.model_dump(mode="json")
+    if task is not None:
+        known(task)
+        values["tasks"] = [t for t in values["tasks"] if t["name"] == task] or [{"name": task}]
+        values["tasks"][0]["budget_share"] = 1.0
+    for one in values["tasks"]:
+        one["rounds"] = one["rounds"] if rounds is None and "rounds" in one else rounds or 10
+    if epsilon is not None:
+        values["privacy"]["epsilon"] = epsilon
+    if seed is not None:
+        values["seed"] = seed
+    return check(values, "the command line")
+
+
+def _simulate(
+    federation: Federation, options: Any, folder: Path, *, quiet: bool, resume: bool
+) -> dict[str, Any]:
+    from fedcode.simulation.run import simulate as start
+    from fedcode.simulation.view import View
+
+    view = View(Console(stderr=True, quiet=quiet))
+    view.reading(federation)
+    return start(federation, options, folder, view, resume=resume)
+
+
+def _show(result: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        return
+    from fedcode.report.terminal import summary
+
+    Console().print(summary(result, folder))
+
+
+def _compare_weights(before: dict[str, Any], folder: Path) -> None:
+    from fedcode.simulation.results import read_json
+    from fedcode.simulation.run import MANIFEST
+
+    now = read_json(folder / MANIFEST)["weights"]
+    for task, digests in before["weights"].items():
+        same = bool(digests) and digests == now.get(task)
+        print(f"{task}: {'the same' if same else 'OTHER'} weights after every round")
+        if not same:
+            raise typer.Exit(1)

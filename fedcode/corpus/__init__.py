@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Source code as data: the only package that reads it.
+
+``read`` gives a :class:`~fedcode.record.Corpus`, ``arrange`` says what of several is trained on and
+what is measured, :class:`Subwords` turns tokens into numbers.
+"""
+
+from fedcode.corpus.cache import cache_folder
+from fedcode.corpus.deduplicate import deduplicate, distinct_files, without
+from fedcode.corpus.files import LANGUAGES, MODULE, parse
+from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Lexed
+from fedcode.corpus.lexer import is_identifier, lex
+from fedcode.corpus.reading import read
+from fedcode.corpus.splits import Splits, arrange, split
+from fedcode.corpus.tokenizer import PAD, SMALLEST, SPECIAL, Subwords
+
+__all__ = [
+    "LANGUAGES",
+    "MODULE",
+    "PAD",
+    "PLACEHOLDERS",
+    "SMALLEST",
+    "SPECIAL",
+    "Function",
+    "Language",
+    "Lexed",
+    "Splits",
+    "Subwords",
+    "arrange",
+    "cache_folder",
+    "deduplicate",
+    "distinct_files",
+    "is_identifier",
+    "lex",
+    "parse",
+    "read",
+    "split",
+    "without",
+]

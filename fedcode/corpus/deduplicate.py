@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Removes what stands in several places, so that nothing is measured that was trained on.
+
+Two records are equal when their tokens are: white space, comments, long strings and long numbers do
+not tell them apart. Every record counts, a one-line function as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from fedcode.record import Corpus, Record, SourceFile
+
+Tokens = tuple[str, ...]
+
+
+def distinct_files(corpora: Sequence[Corpus]) -> list[Corpus]:
+    """Leaves out every file whose tokens equal an earlier one's; the first in order stays.
+
+    ``duplicates`` grows by the records that go with them.
+    """
+    seen: set[Tokens] = set()
+    result = []
+    for corpus in corpora:
+        kept = [file for file in corpus.files if _new(file.tokens, seen)]
+        result.append(_with(corpus, kept))
+    return result
+
+
+def deduplicate(corpora: Sequence[Corpus]) -> list[Corpus]:
+    """Removes equal files and equal records within and across organizations.
+
+    The first in order keeps what is equal: put first what is measured, last what is trained on.
+    ``SourceFile.tokens`` stay as they are, for models that are measured over whole files.
+    """
+    seen: set[Tokens] = set()
+    result = []
+    for corpus in distinct_files(corpora):
+        kept = [
+            replace(file, records=tuple(r for r in file.records if _new(r.tokens, seen)))
+            for file in corpus.files
+        ]
+        result.append(_with(corpus, kept))
+    return result
+
+
+def without(public: Corpus, organizations: Sequence[Corpus]) -> Corpus:
+    """``public`` less every file and every record that also stands in an organization.
+
+    Here the records' tokens leave ``SourceFile.tokens``, too: whole files are trained on. Files of
+    which nothing remains go. Duplicates within ``public`` stay; see :func:`deduplicate`.
+
+    Args:
+        public: as it was read: with all its records.
+        organizations: as they were read, before any record was removed.
+    """
+    files = {file.tokens for corpus in organizations for file in corpus.files}
+    records = {record.tokens for corpus in organizations for record in corpus.records()}
+    rest = (_less(file, records) for file in public.files if file.tokens not in files)
+    return _with(public, [file for file in rest if file.tokens])
+
+
+def _with(corpus: Corpus, files: Sequence[SourceFile]) -> Corpus:
+    before = sum(len(file.records) for file in corpus.files)
+    removed = before - sum(len(file.records) for file in files)
+    return Corpus(corpus.name, tuple(files), corpus.skipped, corpus.duplicates + removed)
+
+
+def _new(tokens: Tokens, seen: set[Tokens]) -> bool:
+    known = tokens in seen
+    seen.add(tokens)
+    return not known
+
+
+def _less(file: SourceFile, unwanted: set[Tokens]) -> SourceFile:
+    kept = tuple(r for r in file.records if r.tokens not in unwanted)
+    if len(kept) == len(file.records):
+        return file
+    units = {record.unit for record in kept}
+    tokens = tuple(token for owner, part in _parts(file) if owner.unit in units for token in part)
+    return SourceFile(file.path, tokens, kept)
+
+
+def _parts(file: SourceFile) -> Iterator[tuple[Record, Tokens]]:
+    """A file with all its records as runs of tokens, each with the record it belongs to.
+
+    A module record's tokens are what stands between the functions, and functions stand in order.
+    So the module's next tokens end where the next function starts: it is the first place that
+    leaves the right number of tokens behind it and reads as the function does.
+    """
+    functions = [r for r in file.records if r.kind == "function"]
+    module = [r for r in file.records if r.kind == "module"]
+    end = 0
+    for function in functions:
+        start = _find(file.tokens, function.tokens, end)
+        yield from ((m, file.tokens[end:start]) for m in module)
+        end = start + len(function.tokens)
+        yield function, file.tokens[end - len(function.tokens) : end]
+    yield from ((m, file.tokens[end:]) for m in module)
+
+
+def _find(tokens: Tokens, part: Tokens, start: int) -> int:
+    while tokens[start : start + len(part)] != part:
+        start = tokens.index(part[0], start + 1)
+    return start

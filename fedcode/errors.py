@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every exception that fedcode raises on purpose.
+
+FedcodeError
+├── UsageError              a person can mend it: one line, a hint, exit code 2
+│   ├── ConfigError         a federation, task or policy that cannot be
+│   ├── CorpusError         source code that cannot be read as asked
+│   ├── CacheDamaged        a cached file that is not what was written
+│   ├── RunError            a result folder that cannot be written, resumed or shown
+│   └── Interrupted         stopped by a person; the run can be continued
+├── PrivacyError            a step that would break the guarantee: nothing leaves
+│   ├── BudgetExhausted     the ledger refuses the charge
+│   └── LedgerDamaged       a ledger whose rows do not chain
+├── TrainingError           numbers that are not finite, weights that do not fit
+└── WireError               bytes that are not one of our messages
+"""
+
+from __future__ import annotations
+
+
+class FedcodeError(Exception):
+    """Base of all errors here.
+
+    Args:
+        message: one line, no capital at the start, no full stop at the end.
+        hint: what the reader can do about it; may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type[FedcodeError], tuple[str, str]]:
+        """Errors cross process boundaries with their hints."""
+        return type(self), (str(self), self.hint)
+
+
+class UsageError(FedcodeError):
+    """Something that a person can mend: shown as one line and a hint, exit code 2."""
+
+
+class ConfigError(UsageError):
+    """A federation, task or policy that cannot be."""
+
+
+class CorpusError(UsageError):
+    """Source code that cannot be read as asked."""
+
+
+class CacheDamaged(UsageError):
+    """A cached file that is not what was written."""
+
+
+class RunError(UsageError):
+    """A result folder that cannot be written, resumed or shown."""
+
+
+class Interrupted(UsageError):
+    """Stopped by a person; what was finished is kept."""
+
+
+class PrivacyError(FedcodeError):
+    """A step that would break the guarantee was asked for; nothing was released."""
+
+
+class BudgetExhausted(PrivacyError):
+    """The next charge would pass the budget."""
+
+
+class LedgerDamaged(PrivacyError):
+    """The ledger's rows do not chain, or are not what this version writes."""
+
+
+class TrainingError(FedcodeError):
+    """Training produced something that must not be used: a loss or weight that is not finite."""
+
+
+class WireError(FedcodeError):
+    """Bytes that are not one of our messages."""

@@ -1,0 +1,262 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""A federation as a person writes it down: one TOML file, typed, unknown keys are errors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedcode.errors import ConfigError
+from fedcode.record import PrivacyUnit, Role
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Strict(BaseModel):
+    """Frozen, typed, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PrivacySettings(Strict):
+    """What every organization is promised, over all tasks of the federation together.
+
+    Attributes:
+        unit: what adjacency adds or removes.
+        epsilon: the cap for each organization.
+        delta: must be below one over the smallest organization's number of records.
+    """
+
+    unit: PrivacyUnit = PrivacyUnit.FUNCTION
+    epsilon: Positive = 8.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+
+
+class TrainingSettings(Strict):
+    """One member's half of a round: K local DP-SGD steps.
+
+    Attributes:
+        steps_per_round: K.
+        sampling_rate: Poisson, per step; the same for every member, and public.
+        nominal_batch: the public constant that a step's noised sum is divided by.
+        clipping: ``flat`` scales a gradient g by min(1, C/|g|); ``normalized`` by C/(|g| + 0.01 C).
+        clipping_norm: C.
+        noise_multiplier: std of the noise over C; calibrated to the budget where it is absent.
+        optimizer: the member's optimizer.
+        learning_rate: the member's learning rate.
+        momentum: of ``sgd``.
+        proximal: FedProx' mu; 0 is none.
+        physical_batch: examples in memory at once; changes speed, not results.
+    """
+
+    steps_per_round: Count = 1
+    sampling_rate: Share = 0.1
+    nominal_batch: Count = 256
+    clipping: Literal["flat", "normalized"] = "flat"
+    clipping_norm: Positive = 1.0
+    noise_multiplier: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Positive = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    proximal: Annotated[float, Field(ge=0)] = 0.0
+    physical_batch: Count = 32
+
+
+class ServerSettings(Strict):
+    """The coordinator's half: a Flower strategy.
+
+    Attributes:
+        algorithm: the strategy's name.
+        learning_rate: the server's learning rate.
+        momentum: beta_1 of the adaptive ones, the momentum of ``fedavgm``.
+        second_momentum: beta_2 of the adaptive ones.
+        tau: the adaptive ones' floor.
+    """
+
+    algorithm: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedprox"] = "fedavg"
+    learning_rate: Positive = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    second_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    tau: Positive = 1e-3
+
+
+class WarmStartSettings(Strict):
+    """Plain training on the public corpus before the federation starts."""
+
+    epochs: Annotated[float, Field(ge=0)] = 1.0
+    batch: Count = 32
+    learning_rate: Positive = 3e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class PlainSettings(Strict):
+    """Training without privacy: the yardstick of a simulation, never what an agent does.
+
+    Attributes:
+        epochs: passes over the records, over all rounds.
+    """
+
+    epochs: Positive = 2.0
+    batch: Count = 32
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TaskSettings(Strict):
+    """One task of the federation.
+
+    Attributes:
+        name: a key of ``fedcode.tasks.TASKS``.
+        rounds: T.
+        budget_share: the part of each organization's budget that this task may spend.
+        model: the task's own settings; it checks them itself.
+    """
+
+    name: Name
+    rounds: Count = 10
+    budget_share: Share = 1.0
+    model: dict[str, Any] = Field(default_factory=dict)
+    training: TrainingSettings = TrainingSettings()
+    server: ServerSettings = ServerSettings()
+    warm_start: WarmStartSettings = WarmStartSettings()
+    plain: PlainSettings = PlainSettings()
+
+
+class OrganizationSettings(Strict):
+    """One organization and where its code lies.
+
+    Attributes:
+        source: ``package:NAME`` (installed), ``wheel:FILE`` or ``path:DIR``.
+        role: ``train`` (a member), ``validation`` or ``unseen`` (never trained on).
+        max_tokens: read files, in an order fixed by their names' digests, up to so many tokens.
+        epsilon: a lower cap than the federation's, held by this organization alone.
+    """
+
+    name: Name
+    source: Annotated[str, Field(pattern=r"^(package|wheel|path):.+$")]
+    role: Role = "train"
+    max_tokens: Count | None = None
+    epsilon: Positive | None = None
+
+
+class PublicSettings(Strict):
+    """The public corpus, for the vocabulary and the warm start.
+
+    Code that also stands in an organization is taken out of it first.
+    """
+
+    source: Annotated[str, Field(pattern=r"^(stdlib|(package|wheel|path):.+)$")] = "stdlib"
+    max_tokens: Count | None = None
+
+
+class Federation(Strict):
+    """The whole file.
+
+    Attributes:
+        heldout_every: one file in so many of every member is held out for measuring.
+        threads: of each worker process; part of what makes a run repeatable.
+    """
+
+    name: Name
+    purpose: str = "research"
+    seed: int = 1
+    threads: Count = 1
+    heldout_every: Annotated[int, Field(ge=2)] = 20
+    privacy: PrivacySettings = PrivacySettings()
+    public: PublicSettings = PublicSettings()
+    tasks: Annotated[tuple[TaskSettings, ...], Field(min_length=1)]
+    organizations: Annotated[tuple[OrganizationSettings, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what, names in (
+            ("organization", [o.name for o in self.organizations]),
+            ("task", [t.name for t in self.tasks]),
+        ):
+            twice = {n for n in names if names.count(n) > 1}
+            if twice:
+                raise ValueError(f"{what} {min(twice)} is named twice")
+        if not self.members:
+            raise ValueError("no organization has the role train")
+        if sum(t.budget_share for t in self.tasks) > 1 + 1e-9:
+            raise ValueError("the tasks' budget_share add up to more than 1")
+        return self
+
+    @property
+    def members(self) -> tuple[OrganizationSettings, ...]:
+        """The organizations that train, in the file's order."""
+        return tuple(o for o in self.organizations if o.role == "train")
+
+    def cap(self, organization: OrganizationSettings) -> float:
+        """The ε that ``organization`` may spend: the lower of its own and the federation's."""
+        return min(self.privacy.epsilon, organization.epsilon or self.privacy.epsilon)
+
+
+M = TypeVar("M", bound=Strict)
+S = TypeVar("S", OrganizationSettings, PublicSettings)
+
+
+def parse(text: str, name: str = "federation") -> Federation:
+    """Reads a federation from TOML.
+
+    Raises:
+        ConfigError: what is wrong, in one line, with the key's place.
+    """
+    try:
+        return check(tomllib.loads(text), name)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not TOML: {error}", "check the line that is named") from error
+
+
+def check(values: Mapping[str, Any], name: str = "federation") -> Federation:
+    """A federation from plain values (as ``manifest.json`` stores them)."""
+    return checked(Federation, values, name)
+
+
+def checked(model: type[M], values: Mapping[str, Any], name: str) -> M:
+    """``values`` as a ``model``.
+
+    Raises:
+        ConfigError: what is wrong, in one line, with the key's place.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ConfigError(
+            f"{name}: {place}: {message[0].lower()}{message[1:]}{more}",
+            "docs/federation.md lists every key",
+        ) from error
+
+
+def load(path: Path) -> Federation:
+    """Reads a federation from a file; ``path:`` and ``wheel:`` are taken relative to it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read", "is it a UTF-8 TOML file?") from error
+    federation = parse(text, str(path))
+    return federation.model_copy(
+        update={
+            "public": _anchored(federation.public, path.parent),
+            "organizations": tuple(_anchored(o, path.parent) for o in federation.organizations),
+        }
+    )
+
+
+def _anchored(settings: S, folder: Path) -> S:
+    scheme, _, rest = settings.source.partition(":")
+    if scheme not in ("path", "wheel"):
+        return settings
+    return settings.model_copy(update={"source": f"{scheme}:{(folder / rest).resolve()}"})

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""How much noise a task needs so that its rounds fit into its share of a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fedcode.errors import ConfigError
+from fedcode.privacy import _validate
+from fedcode.privacy.accountant import ORDERS, Filter, price
+
+_SMALLEST_NOISE, _LARGEST_NOISE = 0.05, 1e5
+_STRIDE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one task means to do with its share of a budget.
+
+    Attributes:
+        sampling_rate: q.
+        rounds: T.
+        steps_per_round: K.
+        share: of the budget; all plans together have at most 1.
+        noise_multiplier: σ where it is fixed already; calibrated where it is None.
+    """
+
+    sampling_rate: float
+    rounds: int
+    steps_per_round: int = 1
+    share: float = 1.0
+    noise_multiplier: float | None = None
+
+    def __post_init__(self) -> None:
+        _validate.rate(sampling_rate=self.sampling_rate, share=self.share)
+        _validate.count(rounds=self.rounds, steps_per_round=self.steps_per_round)
+        if self.noise_multiplier is not None:
+            _validate.positive(noise_multiplier=self.noise_multiplier)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A budget and the noise with which every plan fits into it.
+
+    Attributes:
+        filter: (ε, δ), the order chosen, the budget.
+        noise_multipliers: one per plan, in the plans' order.
+    """
+
+    filter: Filter
+    noise_multipliers: tuple[float, ...]
+
+
+def calibrate(epsilon: float, delta: float, plans: Sequence[Plan]) -> Calibration:
+    """Chooses the order of a budget and the smallest noise multipliers for what it shall pay.
+
+    A run planned for T rounds is never stopped before round T: the noise is calibrated against the
+    integer costs that the ledger will charge. Plans with a fixed noise multiplier get the order
+    that pays for most of their rounds, which may still be fewer than planned.
+
+    Raises:
+        ConfigError: the shares add up to more than 1, or (ε, δ) buys nothing.
+    """
+    _validate.positive("an ε of 0 lets nothing be learned", epsilon=epsilon)
+    _validate.probability(delta=delta)
+    shares = sum(plan.share for plan in plans)
+    if not plans or shares > 1 + 1e-9:
+        raise ConfigError(
+            f"the plans' shares of the budget add up to {shares:g}",
+            "there must be a plan, and the shares must be 1 at most",
+        )
+    plans = [replace(plan, share=plan.share / max(1.0, shares)) for plan in plans]
+    best = _best_filter(_filters(epsilon, delta), plans)
+    return Calibration(best, tuple(p.noise_multiplier or smallest_noise(best, p) for p in plans))
+
+
+def smallest_noise(budget: Filter, plan: Plan, available_nano: int | None = None) -> float:
+    """The smallest noise multiplier, to four decimals, with which all of T rounds are paid.
+
+    Args:
+        budget: the filter that will stop the run.
+        plan: the task's rounds, steps and sampling rate.
+        available_nano: what it may spend; its share of the whole budget if None.
+
+    Raises:
+        ConfigError: no amount of noise is enough.
+    """
+    available = _share(budget, plan) if available_nano is None else available_nano
+
+    def enough(noise: float) -> bool:
+        each = price(budget.order, noise, plan.sampling_rate, plan.steps_per_round)
+        return plan.rounds * each <= available
+
+    low = high = _SMALLEST_NOISE
+    while not enough(high):
+        low, high = high, 2 * high
+        if high > _LARGEST_NOISE:
+            raise ConfigError(
+                f"no noise is enough for {plan.rounds} rounds at epsilon {budget.epsilon:g}",
+                "choose fewer rounds, a smaller sampling_rate or a larger epsilon",
+            )
+    while high - low > 2e-5 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return math.ceil(high * 10_000) / 10_000
+
+
+def _filters(epsilon: float, delta: float) -> list[Filter]:
+    filters = []
+    for order in ORDERS:
+        try:
+            filters.append(Filter.for_budget(epsilon, delta, order))
+        except ConfigError:  # small orders convert to no budget at all
+            continue
+    if not filters:
+        raise ConfigError(
+            f"epsilon {epsilon:g} is too small for delta {delta:g}", "choose a larger epsilon"
+        )
+    return filters
+
+
+def _best_filter(filters: Sequence[Filter], plans: Sequence[Plan]) -> Filter:
+    # The score has one peak over the orders: look at every fifth, then around the best one.
+    scores: dict[int, tuple[float, ...]] = {}
+
+    def score(i: int) -> tuple[float, ...]:
+        if i not in scores:
+            scores[i] = _score(filters[i], plans)
+        return scores[i]
+
+    last = len(filters) - 1
+    peak = max([*range(0, last, _STRIDE), last], key=score)
+    near = range(max(0, peak - _STRIDE + 1), min(last, peak + _STRIDE - 1) + 1)
+    return filters[max(near, key=score)]
+
+
+def _score(budget: Filter, plans: Sequence[Plan]) -> tuple[float, ...]:
+    """Larger is better: first the fixed plans' rounds, then little noise, then rounds to spare."""
+    noise, paid = 0.0, math.inf
+    for plan in plans:
+        if plan.noise_multiplier is None:
+            try:
+                noise += math.log(smallest_noise(budget, plan))
+            except ConfigError:
+                return (-math.inf, -math.inf, -math.inf)
+        else:
+            each = price(
+                budget.order, plan.noise_multiplier, plan.sampling_rate, plan.steps_per_round
+            )
+            paid = min(paid, _share(budget, plan) / each / plan.rounds)
+    return (min(1.0, paid), -noise, paid)
+
+
+def _share(budget: Filter, plan: Plan) -> int:
+    return math.floor(plan.share * budget.budget_nano)

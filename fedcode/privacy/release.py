@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What training computes, by how far it may go.
+
+``ClippedSum`` (private, lives one step) → ``NoisedSum`` (one step) → ``Release`` (all steps, and
+paid for) → ``Unmasked``, the only one that messages are made of. None is a kind of another, so
+that a type checker refuses to send what must not leave.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import InitVar, dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcode.errors import PrivacyError, TrainingError
+from fedcode.privacy import _validate
+from fedcode.privacy.noise import SecureGenerator
+from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.privacy.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClippedSum:
+    """A sum of clipped contributions. Private: it never leaves the step that made it.
+
+    Attributes:
+        values: any shape.
+        sensitivity: the largest L2 norm of one privacy unit's part of the step's whole sum.
+    """
+
+    values: NDArray[np.float32] | NDArray[np.float64] = field(repr=False)
+    sensitivity: float
+
+    def __post_init__(self) -> None:
+        _validate.positive(sensitivity=self.sensitivity)
+
+    def noised(self, mechanism: GaussianMechanism) -> NoisedSum:
+        """The sum with the mechanism's noise, for one step of what its receipt paid."""
+        noise = mechanism.noise(self.values.shape, self.sensitivity)
+        return NoisedSum(np.asarray(self.values + noise, np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisedSum:
+    """One step's sum with its noise: what an optimizer may use. Other steps may follow.
+
+    Attributes:
+        values: any shape.
+    """
+
+    values: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """The result of all steps that a receipt paid for: noised, finite, accounted.
+
+    Attributes:
+        vector: shape (d,), read-only.
+        receipt: what was paid.
+        steps_taken: noised sums that it was computed from; must be all that were paid for.
+        seeded: whether its noise can be drawn again by whoever knows a seed.
+    """
+
+    vector: NDArray[np.float32] = field(repr=False)
+    receipt: Receipt
+    steps_taken: InitVar[int]
+    seeded: bool
+
+    def __post_init__(self, steps_taken: int) -> None:
+        if not isinstance(self.receipt, Receipt):
+            raise PrivacyError("a release needs the ledger's receipt")
+        if steps_taken != self.receipt.steps:
+            raise PrivacyError(
+                f"{steps_taken} steps were taken, and {self.receipt.steps} were paid for"
+            )
+        if self.seeded and not self.receipt.seeded:
+            raise PrivacyError(
+                "seeded noise protects nobody: it is for a simulation's account only"
+            )
+        vector = np.array(self.vector, np.float32)
+        if vector.ndim != 1:
+            raise PrivacyError(f"a release is one vector, not of shape {vector.shape}")
+        if not np.isfinite(vector).all():
+            raise TrainingError("the release is not finite", "lower the learning rate")
+        vector.flags.writeable = False
+        object.__setattr__(self, "vector", vector)
+
+    def unmasked(self) -> Unmasked:
+        """The term of a plain sum. The ledger must have noted it as sent before it goes."""
+        return Unmasked(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unmasked:
+    """One term of a plain sum: what a coordinator sees where there is no masking.
+
+    Attributes:
+        values: shape (d,), read-only; all that a message carries of the release.
+    """
+
+    release: InitVar[Release]
+    values: NDArray[np.float32] = field(init=False, repr=False)
+
+    def __post_init__(self, release: Release) -> None:
+        if not isinstance(release, Release):
+            raise PrivacyError("a term of a plain sum is made from a release")
+        object.__setattr__(self, "values", release.vector)
+
+
+class GaussianMechanism:
+    """Poisson sampling and Gaussian noise for the steps of one receipt, and for no more.
+
+    A step is: :meth:`sample` once, :meth:`noise` once per tensor (or :meth:`ClippedSum.noised`),
+    :meth:`end_step`. A step that sampled nothing takes its noise all the same. After the last step
+    :meth:`release`. Anything out of this order is a :class:`PrivacyError`.
+
+    Args:
+        policy: what the organization demands.
+        generator: secure; a seeded one needs the receipt of a simulation's account.
+        receipt: what was paid, for the policy's numbers exactly. It is used up.
+    """
+
+    def __init__(self, policy: PrivacyPolicy, generator: SecureGenerator, receipt: Receipt) -> None:
+        _check_paid(policy, receipt)
+        if generator.seeded and not receipt.seeded:
+            raise PrivacyError(
+                "seeded noise protects nobody: it is for a simulation's account only"
+            )
+        receipt.use()
+        self._policy, self._generator, self._receipt = policy, generator, receipt
+        self._steps = 0
+        self._sampled = False
+        self._noised = 0  # coordinates in this step
+        self._size = 0  # coordinates of every step
+        self._released = False
+
+    @property
+    def policy(self) -> PrivacyPolicy:
+        """The numbers of the guarantee."""
+        return self._policy
+
+    @property
+    def steps_taken(self) -> int:
+        """Steps that have ended."""
+        return self._steps
+
+    def sample(self, population: int) -> NDArray[np.int64]:
+        """Draws a step's batch: each of ``population`` units with the policy's probability.
+
+        Returns:
+            The units' indices, ascending; there may be none, and the step is taken all the same.
+        """
+        self._check_open()
+        if self._sampled:
+            raise PrivacyError("a step samples once; end the step before the next sample")
+        self._policy.check_population(population)
+        self._sampled = True
+        return self._generator.poisson_sample(population, self._policy.sampling_rate)
+
+    def noise(self, shape: tuple[int, ...], sensitivity: float) -> NDArray[np.float32]:
+        """Noise for one tensor of the step's sum.
+
+        Args:
+            shape: the tensor's.
+            sensitivity: what the sum was clipped to, over all tensors together.
+
+        Returns:
+            Independent normal samples with the standard deviation σ C.
+
+        Raises:
+            PrivacyError: clipped to anything else than the policy's clipping norm.
+        """
+        self._check_open()
+        if not self._sampled:
+            raise PrivacyError("noise before sampling: the step's batch is not the policy's")
+        if sensitivity != self._policy.clipping_norm:
+            raise PrivacyError(
+                f"the sum is clipped to {sensitivity}, and the policy says "
+                f"{self._policy.clipping_norm}"
+            )
+        size = math.prod(shape)
+        self._noised += size
+        samples = self._generator.gaussian(size, self._policy.std)
+        return samples.astype(np.float32).reshape(shape)
+
+    def end_step(self) -> None:
+        """Ends a step whose sum has all its noise.
+
+        Raises:
+            PrivacyError: no noise was drawn, or for fewer or more coordinates than in other steps.
+        """
+        self._check_open()
+        if not self._noised:
+            raise PrivacyError("a step without noise")
+        if self._steps and self._noised != self._size:
+            raise PrivacyError(f"{self._noised} coordinates had noise, and {self._size} before")
+        self._size, self._noised, self._sampled = self._noised, 0, False
+        self._steps += 1
+
+    def release(self, vector: NDArray[np.float32]) -> Release:
+        """Wraps what the steps have made, shape (d,): once, and after exactly the steps paid for.
+
+        Raises:
+            PrivacyError: too few steps, a step not ended, or more values than had noise.
+            TrainingError: values that are not finite.
+        """
+        if self._released or self._sampled:
+            raise PrivacyError("released already, or in the middle of a step")
+        if vector.size > self._size:
+            raise PrivacyError(f"{vector.size} values, of which {self._size} had noise")
+        release = Release(vector, self._receipt, self._steps, self._generator.seeded)
+        self._released = True
+        return release
+
+    def _check_open(self) -> None:
+        if self._released or self._steps >= self._receipt.steps:
+            raise PrivacyError(f"all {self._receipt.steps} steps that were paid for are taken")
+
+
+def _check_paid(policy: PrivacyPolicy, receipt: Receipt) -> None:
+    if not isinstance(receipt, Receipt):
+        raise PrivacyError("training needs the ledger's receipt")
+    for name, wanted, paid in (
+        ("unit", policy.unit, receipt.unit),
+        ("noise_multiplier", policy.noise_multiplier, receipt.noise_multiplier),
+        ("sampling_rate", policy.sampling_rate, receipt.sampling_rate),
+        ("steps", policy.steps_per_round, receipt.steps),
+        ("delta", policy.delta, receipt.delta),
+    ):
+        if wanted != paid:
+            raise PrivacyError(f"{name} is {wanted} in the policy, and {paid} was paid for")
+    if receipt.epsilon > policy.max_epsilon:
+        raise PrivacyError(
+            f"the account's ε = {receipt.epsilon:g} passes the policy's cap, {policy.max_epsilon:g}"
+        )

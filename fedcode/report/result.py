@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""``result.json`` and ``manifest.json`` as types; docs/result.md says what every field means.
+
+A field that this version does not know is passed over; a field that is missing is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedcode.errors import RunError
+from fedcode.record import Role
+
+Metrics = dict[str, float | None]
+"""Figures by metric key; None where a figure is not defined."""
+
+ArmKey = Literal["public", "alone", "federated", "federated-plain", "centralized-plain", "baseline"]
+
+
+class Part(BaseModel):
+    """Frozen and typed."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Simulation(Part):
+    """What is true of a simulation only."""
+
+    seeded_noise: bool
+    note: str = ""
+
+
+class Accountant(Part):
+    """How ε was computed, and what stops a run."""
+
+    shown: str
+    stops: str
+    order: float
+
+
+class Privacy(Part):
+    """What every organization was promised, over all tasks."""
+
+    unit: str
+    adjacency: str
+    epsilon: float
+    delta: float
+    accountant: Accountant
+    assumptions: tuple[str, ...]
+
+
+class SkippedFile(Part):
+    """A file that was not read."""
+
+    path: str
+    reason: str
+
+
+class OrganizationLocal(Part):
+    """Private data of one organization."""
+
+    duplicates: int
+    skipped: tuple[SkippedFile, ...] = ()
+
+
+class Organization(Part):
+    """One organization and what it holds."""
+
+    name: str
+    source: str
+    role: Role
+    files: int
+    records: int
+    lexer_tokens: int
+    fingerprint: str
+    local: OrganizationLocal
+
+
+class LedgerRow(Part):
+    """One account of one organization's ledger."""
+
+    organization: str
+    asset: str
+    epsilon_cap: float
+    epsilon_spent: float
+    charges: int
+    budget_nano: int
+    spent_nano: int
+
+
+class Metric(Part):
+    """A figure that a task reports."""
+
+    key: str
+    title: str
+    lower_is_better: bool
+    digits: int = Field(ge=0, le=9)
+
+
+class MemberRound(Part):
+    """Private data of one member: its half of one round."""
+
+    loss: float | None
+    examples: int
+    empty_steps: int
+
+
+class Round(Part):
+    """One round of the federated run of the first seed."""
+
+    round: int
+    metrics: Metrics
+    survivors: tuple[str, ...]
+    refusals: dict[str, str]
+    epsilon: dict[str, float]
+    seconds: float
+    local: dict[str, MemberRound]
+
+
+class SeedLocal(Part):
+    """Private data: figures on the members' own held-out files."""
+
+    heldout: dict[str, Metrics] = Field(default_factory=dict)
+
+
+class Seed(Part):
+    """One arm's run with one seed."""
+
+    seed: int
+    seconds: float
+    unseen: Metrics
+    by_organization: dict[str, Metrics]
+    local: SeedLocal = SeedLocal()
+
+
+class Interval(Part):
+    """Mean and 95 % t-interval over the seeds."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+class Arm(Part):
+    """One way of training: a row of the comparison."""
+
+    key: ArmKey
+    title: str
+    private: bool
+    epsilon: float | None
+    member: str | None
+    seeds: tuple[Seed, ...]
+    unseen: dict[str, Interval]
+
+
+class Verdict(Part):
+    """A claim, and whether the figures bear it out."""
+
+    claim: str
+    holds: bool
+    detail: str
+
+
+class TaskResult(Part):
+    """One trained system."""
+
+    name: str
+    title: str
+    rounds_planned: int
+    seconds: float
+    metrics: tuple[Metric, ...] = Field(min_length=1)
+    noise_multiplier: float | None = None
+    sampling_rate: float | None = None
+    steps_per_round: int | None = None
+    clipping_norm: float | None = None
+    clipping: str | None = None
+    weights: int
+    curves: tuple[Round, ...]
+    arms: tuple[Arm, ...]
+    verdict: tuple[Verdict, ...]
+
+    @property
+    def leading(self) -> Metric:
+        """The metric that leads tables and charts."""
+        return self.metrics[0]
+
+
+class Result(Part):
+    """The whole of ``result.json``."""
+
+    schema_: Literal["fedcode/result/1"] = Field(alias="schema")
+    name: str
+    purpose: str
+    created: str
+    seconds: float
+    finished: bool
+    simulation: Simulation
+    privacy: Privacy | None
+    organizations: tuple[Organization, ...]
+    ledger: tuple[LedgerRow, ...]
+    tasks: tuple[TaskResult, ...]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the organizations that train."""
+        return tuple(o.name for o in self.organizations if o.role == "train")
+
+
+class Manifest(Part):
+    """What ``manifest.json`` says about the run, as far as a report shows it."""
+
+    created: str
+    command: str | tuple[str, ...]
+    seed: int
+    hardware: dict[str, Any]
+    platform: dict[str, Any]
+    revision: str | None
+    packages: dict[str, str]
+    fingerprints: dict[str, str]
+    weights: dict[str, tuple[str, ...]]
+    seeded_noise: bool
+
+
+P = TypeVar("P", bound=Part)
+
+
+def read_result(values: Mapping[str, Any]) -> Result:
+    """``result.json`` as types.
+
+    Raises:
+        RunError: what is wrong, in one line, with its place.
+    """
+    return _read(Result, values, "result.json")
+
+
+def read_manifest(values: Mapping[str, Any]) -> Manifest:
+    """``manifest.json`` as types.
+
+    Raises:
+        RunError: what is wrong, in one line, with its place.
+    """
+    return _read(Manifest, values, "manifest.json")
+
+
+def _read(model: type[P], values: Mapping[str, Any], name: str) -> P:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = first["msg"]
+        raise RunError(
+            f"{name}: {place}: {message[0].lower()}{message[1:]}",
+            "is the folder of this version of fedcode? docs/result.md lists every field",
+        ) from error

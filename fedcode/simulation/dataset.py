@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""The data of a whole federation, as only a simulation can see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fedcode.corpus import arrange, cache_folder, read
+from fedcode.corpus.labels import Labeller
+from fedcode.errors import CorpusError
+from fedcode.federation import Federation
+from fedcode.record import Corpus, SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Every corpus of a federation by organization: no record stands in two of them.
+
+    Attributes:
+        public: for the vocabulary and the warm start.
+        train: the members' training files.
+        heldout: the members' held-out files.
+        validation: organizations to choose on.
+        unseen: organizations to report on.
+    """
+
+    public: Corpus
+    train: Mapping[str, Corpus]
+    heldout: Mapping[str, Corpus]
+    validation: Mapping[str, Corpus]
+    unseen: Mapping[str, Corpus]
+
+    def labelled(self, labeller: Labeller) -> Dataset:
+        """The same data with labels on its records."""
+
+        def label(corpora: Mapping[str, Corpus]) -> dict[str, Corpus]:
+            return {name: labeller.label(corpus) for name, corpus in corpora.items()}
+
+        return replace(
+            self,
+            public=labeller.label(self.public),
+            train=label(self.train),
+            heldout=label(self.heldout),
+            validation=label(self.validation),
+            unseen=label(self.unseen),
+        )
+
+
+def load(
+    federation: Federation, workers: int, tell: Callable[[str], None] = lambda _: None
+) -> tuple[Dataset, dict[str, Corpus]]:
+    """Reads all organizations, removes duplicates, and splits.
+
+    Args:
+        federation: names the sources.
+        workers: processes that read.
+        tell: called with the name of each corpus before it is read.
+
+    Returns:
+        The data, and each organization as it was read.
+
+    Raises:
+        CorpusError: an organization has nothing to train on.
+    """
+    folder = cache_folder()
+
+    def get(source: str, name: str, max_tokens: int | None) -> Corpus:
+        tell(name)
+        return read(source, name, max_tokens=max_tokens, cache=folder, workers=workers)
+
+    whole = {o.name: get(o.source, o.name, o.max_tokens) for o in federation.organizations}
+    public = get(federation.public.source, "public", federation.public.max_tokens)
+    splits = arrange(
+        [(o.role, whole[o.name]) for o in federation.organizations],
+        public,
+        federation.heldout_every,
+    )
+    for corpus in splits.train:
+        if not corpus.records():
+            raise CorpusError(
+                f"{corpus.name} has nothing to train on that does not stand elsewhere too",
+                "give it more code, or leave it out",
+            )
+    data = Dataset(
+        public=splits.public,
+        train=_by_name(splits.train),
+        heldout=_by_name(splits.heldout),
+        validation=_by_name(splits.validation),
+        unseen=_by_name(splits.unseen),
+    )
+    return data, whole
+
+
+def sample(corpora: Mapping[str, Corpus], tokens: int) -> list[SourceFile]:
+    """A fixed choice of files, the same number of tokens from each organization if it has them."""
+    chosen = []
+    for corpus in corpora.values():
+        left = tokens // len(corpora)
+        for file in sorted(corpus.files, key=lambda f: (len(f.tokens), f.path))[::-1][::3]:
+            if len(file.tokens) <= left:
+                chosen.append(file)
+                left -= len(file.tokens)
+    return chosen
+
+
+def all_files(corpora: Mapping[str, Corpus]) -> list[SourceFile]:
+    """The files of several organizations, one after another."""
+    return [file for corpus in corpora.values() for file in corpus.files]
+
+
+def _by_name(corpora: Sequence[Corpus]) -> dict[str, Corpus]:
+    return {corpus.name: corpus for corpus in corpora}

@@ -1,0 +1,258 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What worker processes do: warm starts and arms, each from plain values to plain values.
+
+A worker prepares a task once and keeps it. Nothing here prints; progress goes through a queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from fedcode.corpus import cache_folder
+from fedcode.corpus.labels import InjectedBugs
+from fedcode.errors import Interrupted, TrainingError
+from fedcode.federation import Federation, TaskSettings, check
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.record import SourceFile
+from fedcode.rounds.coordinator import State
+from fedcode.simulation.arms import Arm, Bench, Noise, Round
+from fedcode.simulation.checkpoints import load_state, save_state
+from fedcode.simulation.dataset import Dataset, all_files, load, sample
+from fedcode.simulation.learners import CountLearner, GradientLearner, Learner, warm_start
+from fedcode.task import AnyTask, counts_of, gradients_of
+from fedcode.tasks import make
+from fedcode.weights import load_tensors, save_tensors
+
+_GLIMPSE_TOKENS = 24_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work.
+
+    Attributes:
+        federation: the configuration, as TOML would give it.
+        task: which of its tasks.
+        seed: of everything random in it.
+        arm: None for the warm start.
+        noise: None without privacy.
+        folder: where the main federated run keeps ledger and checkpoints; None for all others,
+            whose ledgers live in memory: they are counterfactual.
+        warm: the warm start's weights; None for a task that has none.
+    """
+
+    federation: Mapping[str, Any]
+    task: str
+    seed: int
+    arm: Arm | None = None
+    noise: Noise | None = None
+    folder: Path | None = None
+    warm: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique among the jobs of a run; also the name of a checkpoint."""
+        return f"{self.task}-{self.arm.name if self.arm else 'warm-start'}-{self.seed}"
+
+
+class Progress(NamedTuple):
+    """What a worker tells while it works.
+
+    Attributes:
+        job: the job's name.
+        task: the task it belongs to.
+        done: rounds or steps done.
+        of: out of how many.
+        line: the last round, as docs/result.md has it; None in a warm start.
+        loss: of the last step of a warm start.
+    """
+
+    job: str
+    task: str
+    done: int
+    of: int
+    line: dict[str, Any] | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A task and its data."""
+
+    federation: Federation
+    settings: TaskSettings
+    data: Dataset
+    task: AnyTask
+    glimpse: list[SourceFile]
+
+
+class Channel:
+    """A worker's link to the program: progress out, the wish to stop in."""
+
+    def __init__(self, queue: Any = None, stop: Any = None) -> None:
+        self._queue, self._stop = queue, stop
+
+    def tell(self, progress: Progress) -> None:
+        """Passes ``progress`` on."""
+        if self._queue is not None:
+            self._queue.put(progress)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a person asked to stop."""
+        return self._stop is not None and self._stop.is_set()
+
+
+_channel = Channel()
+
+
+def initialize(queue: Any, stop: Any, threads: int) -> None:
+    """Prepares a worker process: its link, its threads; a terminal's Ctrl-C is the program's."""
+    global _channel  # noqa: PLW0603  one link per process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    _channel = Channel(queue, stop)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Does ``job``.
+
+    Returns:
+        The seed's entry of an arm (docs/result.md), with ``rounds`` and ``weights``; or
+        ``warm``, the file of a warm start.
+
+    Raises:
+        Interrupted: a person asked to stop; what was finished is in the checkpoint.
+    """
+    prepared = prepare(json.dumps(job.federation, sort_keys=True), job.task)
+    return _warm(job, prepared) if job.arm is None else _run_arm(job, job.arm, prepared)
+
+
+@lru_cache(maxsize=2)
+def prepare(federation_json: str, task: str) -> Prepared:
+    """Reads the data and makes the task; the corpora come from the cache."""
+    federation = check(json.loads(federation_json))
+    settings = next(t for t in federation.tasks if t.name == task)
+    data, _ = load(federation, workers=1)
+    made = make(task, settings.model, data.public)
+    if made.labels == "injected":
+        data = data.labelled(InjectedBugs(federation.seed))
+    glimpse = sample(data.validation or data.unseen, _GLIMPSE_TOKENS)
+    return Prepared(federation, settings, data, made, glimpse)
+
+
+def _warm(job: Job, prepared: Prepared) -> dict[str, Any]:
+    task = gradients_of(prepared.task)
+    if task is None:
+        return {"warm": None}
+    path = cache_folder() / "warm-starts" / f"{_warm_key(prepared, job.seed)}.safetensors"
+    if not path.exists():
+
+        def tell(step: int, of: int, loss: float) -> None:
+            if _channel.stopping:
+                raise Interrupted(f"stopped in the warm start of {job.task}")
+            _channel.tell(Progress(job.name, job.task, step + 1, of, loss=loss))
+
+        public = prepared.data.public.files
+        save_tensors(path, warm_start(task, prepared.settings, public, job.seed, tell))
+    return {"warm": str(path)}
+
+
+def _warm_key(prepared: Prepared, seed: int) -> str:
+    parts = {
+        "task": prepared.task.fingerprint(),
+        "public": prepared.data.public.fingerprint,
+        "settings": prepared.settings.warm_start.model_dump(),
+        "labels": prepared.federation.seed if prepared.task.labels != "none" else None,
+        "seed": seed,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _baselines(job: Job, prepared: Prepared) -> dict[str, Any]:
+    """Rows by title; each has the figures on all unseen files and on each unseen organization's."""
+    start = time.perf_counter()
+    unseen = {name: corpus.files for name, corpus in prepared.data.unseen.items()}
+    everything = tuple(all_files(prepared.data.unseen))
+    sets = {"": everything, **unseen} if len(unseen) > 1 else {"": everything}
+    rows = prepared.task.baselines(all_files(prepared.data.train), sets)
+    return {
+        "seed": job.seed,
+        "seconds": time.perf_counter() - start,
+        "rows": {
+            title: {
+                "unseen": dict(figures[""]),
+                "by_organization": {name: dict(figures.get(name, figures[""])) for name in unseen},
+            }
+            for title, figures in rows.items()
+        },
+    }
+
+
+def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
+    start = time.perf_counter()
+    if arm.key == "baseline":
+        return _baselines(job, prepared)
+    bench = Bench(
+        federation=prepared.federation,
+        settings=prepared.settings,
+        data=prepared.data,
+        learner=_learner(job, prepared),
+        fingerprint=prepared.task.fingerprint(),
+        glimpse=prepared.glimpse if job.folder else [],
+        noise=job.noise,
+        seed=job.seed,
+    )
+    folder = job.folder / "checkpoint" if job.folder else None
+    state, rounds = load_state(folder, job.name) if folder else (None, [])
+
+    def after(now: State, line: Round) -> bool:
+        rounds.append(line.plain())
+        if folder:
+            save_state(folder, job.name, now, rounds)
+        _channel.tell(
+            Progress(job.name, job.task, now.round, prepared.settings.rounds, line.plain())
+        )
+        return not _channel.stopping
+
+    path = job.folder / "ledger.sqlite" if job.folder and arm.private else ":memory:"
+    with BudgetLedger.open(path) as ledger:
+        state = bench.run(arm, ledger, state=state, after=after)
+    if _channel.stopping:
+        raise Interrupted(f"stopped after round {state.round} of {job.task}, {arm.title}")
+    if job.folder:
+        save_tensors(
+            job.folder / "checkpoint" / f"{job.task}.safetensors",
+            bench.learner.tensors(state.weights),
+        )
+    found = bench.measure(state, arm)
+    return {
+        "seed": job.seed,
+        "seconds": time.perf_counter() - start,
+        **found,
+        "rounds": rounds,
+        "epsilon": bench.epsilon(state.round) if arm.private else None,
+        "weights": len(state.weights),
+    }
+
+
+def _learner(job: Job, prepared: Prepared) -> Learner:
+    counting, network = counts_of(prepared.task), gradients_of(prepared.task)
+    if counting is not None:
+        return CountLearner(counting)
+    if network is None or job.warm is None:
+        raise TrainingError(f"{job.name} has no warm start to build on")
+    return GradientLearner(network, prepared.settings, job.seed, load_tensors(job.warm))

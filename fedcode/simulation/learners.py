@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What differs between tasks with gradients and tasks with counts, for the arms of a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedcode.federation import TaskSettings
+from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.record import Record, SourceFile
+from fedcode.task import CountTask, GradientTask, Metrics
+from fedcode.trainer import Trainer
+from fedcode.training import network, plain
+from fedcode.training.counting import CountTrainer
+from fedcode.training.private import NoiseOf, PrivateNetwork, PrivateTrainer
+from fedcode.weights import Vector
+
+Tell = Callable[[int, int, float], None]
+"""Called with step, number of steps and loss."""
+
+
+PlainTraining = Callable[[Vector, int], tuple[Vector, float]]
+"""Training without privacy: (weights, round) -> (change of weights, mean loss)."""
+
+
+class Learner(Protocol):
+    """One task on one set of public weights, with one seed."""
+
+    def start(self) -> Vector:
+        """The weights that the federation starts from, shape (d,)."""
+        ...
+
+    def private(self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf) -> Trainer:
+        """A member's training under differential privacy."""
+        ...
+
+    def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
+        """The same member's training without privacy, over so many rounds."""
+        ...
+
+    def measure(self, weights: Vector, files: Sequence[SourceFile]) -> Metrics:
+        """Figures of the model with ``weights`` on ``files``."""
+        ...
+
+    def tensors(self, weights: Vector) -> dict[str, NDArray[np.float32]]:
+        """The whole model as named tensors."""
+        ...
+
+
+class GradientLearner:
+    """A network, from the weights of its warm start."""
+
+    def __init__(
+        self,
+        task: GradientTask[Any, Any],
+        settings: TaskSettings,
+        seed: int,
+        warm: Mapping[str, NDArray[np.float32]],
+    ) -> None:
+        self._task = task
+        self._settings = settings
+        self._seed = seed
+        self._model = build(task, seed)
+        network.load(self._model, dict(warm))
+        self._start = network.read(self._model)
+        self._private = PrivateNetwork(self._model)
+
+    def start(self) -> Vector:
+        """The warm start's weights."""
+        return self._start.copy()
+
+    def private(
+        self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf
+    ) -> PrivateTrainer[Any, Any]:
+        """DP-SGD on ``records``."""
+        return PrivateTrainer(
+            self._task, self._private, records, self._settings.training, policy, noise
+        )
+
+    def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
+        """AdamW on ``records``, an equal share of the steps in each round."""
+        examples = self._task.examples(records)
+        s = self._settings.plain
+        total = max(rounds, round(s.epochs * len(examples) / s.batch))
+        order = np.random.default_rng((self._seed, len(examples)))
+        losses = plain.record_losses(self._task, self._model, examples, s.batch, order)
+
+        def train(weights: Vector, number: int) -> tuple[Vector, float]:
+            steps = range((number - 1) * total // rounds, number * total // rounds)
+            self._private.hooked.disable_hooks()
+            network.write(self._model, weights)
+            loss = plain.train(
+                self._model,
+                losses,
+                steps,
+                total,
+                learning_rate=s.learning_rate,
+                weight_decay=s.weight_decay,
+            )
+            self._private.hooked.enable_hooks()
+            return network.read(self._model) - weights, loss
+
+        return train
+
+    def measure(self, weights: Vector, files: Sequence[SourceFile]) -> Metrics:
+        """Figures of the network with ``weights``."""
+        network.write(self._model, weights)
+        return self._task.measure(self._model, files)
+
+    def tensors(self, weights: Vector) -> dict[str, NDArray[np.float32]]:
+        """All parameters, the public ones too."""
+        network.write(self._model, weights)
+        return network.tensors(self._model)
+
+
+class CountLearner:
+    """Counts, from none."""
+
+    def __init__(self, task: CountTask) -> None:
+        self._task = task
+
+    def start(self) -> Vector:
+        """No counts."""
+        return np.zeros(self._task.size, np.float32)
+
+    def private(
+        self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf
+    ) -> CountTrainer:
+        """A noised sum of clipped counts."""
+        return CountTrainer(self._task, records, policy, noise)
+
+    def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
+        """The sum of the counts as they are, an equal share of the records in each round."""
+
+        def train(weights: Vector, number: int) -> tuple[Vector, float]:
+            total = np.zeros_like(weights)
+            for record in records[number - 1 :: rounds]:
+                where, counts = self._task.counts(record)
+                total[where] += counts
+            return total, float("nan")
+
+        return train
+
+    def measure(self, weights: Vector, files: Sequence[SourceFile]) -> Metrics:
+        """Figures of the model made from the counts."""
+        return self._task.measure_counts(weights, files)
+
+    def tensors(self, weights: Vector) -> dict[str, NDArray[np.float32]]:
+        """The counts."""
+        return {"counts": weights}
+
+
+def build(task: GradientTask[Any, Any], seed: int) -> torch.nn.Module:
+    """A fresh network whose initial weights depend on ``seed`` alone."""
+    torch.manual_seed(seed)
+    return task.build()
+
+
+def warm_start(
+    task: GradientTask[Any, Any],
+    settings: TaskSettings,
+    public: Sequence[SourceFile],
+    seed: int,
+    tell: Tell = lambda _step, _of, _loss: None,
+) -> dict[str, NDArray[np.float32]]:
+    """Trains a fresh network on public code; every parameter, whether trained privately or not.
+
+    Returns:
+        All weights by name.
+    """
+    model = build(task, seed)
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    s = settings.warm_start
+    total = round(s.epochs * task.public_steps(public, s.batch))
+    plain.train(
+        model,
+        task.public_losses(model, public, s.batch, np.random.default_rng(seed)),
+        range(total),
+        total,
+        learning_rate=s.learning_rate,
+        weight_decay=s.weight_decay,
+        tell=lambda step, loss: tell(step, total, loss),
+    )
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return network.tensors(model)

@@ -1,0 +1,268 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Puts together what ``result.json`` holds; docs/result.md is its schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from fedcode.errors import RunError
+from fedcode.federation import Federation, TaskSettings
+from fedcode.privacy.calibration import Calibration
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.record import Corpus
+from fedcode.simulation.jobs import Job
+from fedcode.task import Metric
+from fedcode.tasks import known, metrics_of
+
+SCHEMA = "fedcode/result/1"
+
+ASSUMPTIONS = (
+    "Each organization's own program samples, clips and adds the noise.",
+    "ε is per organization: if the same function or author stands in several, their ε add up.",
+    "Vocabulary, warm start and settings come from public code alone.",
+    "The settings were not tuned on the members' data.",
+    "An external cryptographic review has not taken place.",
+)
+
+
+def assemble(
+    federation: Federation,
+    private: bool,
+    calibration: Calibration | None,
+    whole: Mapping[str, Corpus],
+    jobs: Sequence[Job],
+    done: Mapping[str, dict[str, Any]],
+    ledger: Path,
+) -> dict[str, Any]:
+    """``result.json`` but for when and how long."""
+    return {
+        "schema": SCHEMA,
+        "name": federation.name,
+        "purpose": federation.purpose,
+        "finished": True,
+        "simulation": {
+            "seeded_noise": private,
+            "note": "noise from a seed can be drawn again: repeatable, and it protects nobody"
+            if private
+            else "no noise: nothing here is private",
+        },
+        "privacy": _privacy(federation, calibration),
+        "organizations": [_organization(federation, name, c) for name, c in whole.items()],
+        "ledger": _ledger(federation, ledger) if private else [],
+        "tasks": [
+            _task(federation, number, calibration, [j for j in jobs if j.task == t.name], done)
+            for number, t in enumerate(federation.tasks)
+        ],
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a result folder.
+
+    Raises:
+        RunError: it is not there, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read", "is this the --out folder of a run?") from error
+    except ValueError as error:
+        raise RunError(f"{path} is not JSON", "the file is damaged: run again") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is not a JSON object", "the file is damaged: run again")
+    return value
+
+
+def interval(values: Iterable[float]) -> dict[str, float]:
+    """Mean and 95 % t-interval over seeds; low = high = mean for one."""
+    from scipy.stats import t
+
+    numbers = list(values)
+    mean, half = fmean(numbers), 0.0
+    if len(numbers) > 1:
+        half = float(t.ppf(0.975, len(numbers) - 1)) * stdev(numbers) / len(numbers) ** 0.5
+    return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(numbers)}
+
+
+def _privacy(federation: Federation, calibration: Calibration | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    return {
+        "unit": str(federation.privacy.unit),
+        "adjacency": "add or remove one unit",
+        "epsilon": federation.privacy.epsilon,
+        "delta": federation.privacy.delta,
+        "accountant": {
+            "shown": "PLD",
+            "stops": "Rényi filter",
+            "order": calibration.filter.order,
+        },
+        "assumptions": list(ASSUMPTIONS),
+    }
+
+
+def _organization(federation: Federation, name: str, corpus: Corpus) -> dict[str, Any]:
+    settings = next(o for o in federation.organizations if o.name == name)
+    return {
+        "name": name,
+        "source": settings.source,
+        "role": settings.role,
+        "files": len(corpus.files),
+        "records": len(corpus.records()),
+        "lexer_tokens": corpus.lexer_tokens,
+        "fingerprint": corpus.fingerprint,
+        "local": {
+            "duplicates": corpus.duplicates,
+            "skipped": [{"path": s.path, "reason": s.reason} for s in corpus.skipped],
+        },
+    }
+
+
+def _ledger(federation: Federation, path: Path) -> list[dict[str, Any]]:
+    rows = []
+    with BudgetLedger.open(path, read_only=True) as ledger:
+        for organization in federation.members:
+            account = ledger.account(organization.source)
+            if account is None:
+                continue
+            rows.append(
+                {
+                    "organization": organization.name,
+                    "asset": organization.source,
+                    "epsilon_cap": federation.cap(organization),
+                    "epsilon_spent": ledger.epsilon(organization.source),
+                    "charges": len(ledger.history(organization.source)),
+                    "budget_nano": account.budget.budget_nano,
+                    "spent_nano": ledger.spent(organization.source),
+                }
+            )
+    return rows
+
+
+def _task(
+    federation: Federation,
+    number: int,
+    calibration: Calibration | None,
+    jobs: Sequence[Job],
+    done: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    settings = federation.tasks[number]
+    metrics = metrics_of(settings.name)
+    main = next(job for job in jobs if job.folder is not None)
+    rows = _rows(jobs, done)
+    return {
+        "name": settings.name,
+        "title": known(settings.name).title,
+        "rounds_planned": settings.rounds,
+        "seconds": sum(done[job.name]["seconds"] for job in jobs),
+        "metrics": [
+            {
+                "key": m.key,
+                "title": m.title,
+                "lower_is_better": m.lower_is_better,
+                "digits": m.digits,
+            }
+            for m in metrics
+        ],
+        **_mechanism(settings, calibration, number),
+        "weights": done[main.name]["weights"],
+        "curves": done[main.name]["rounds"],
+        "arms": rows,
+        "verdict": verdict(rows, metrics[0]),
+    }
+
+
+def _mechanism(
+    settings: TaskSettings, calibration: Calibration | None, number: int
+) -> dict[str, Any]:
+    if calibration is None:
+        names = (
+            "noise_multiplier",
+            "sampling_rate",
+            "steps_per_round",
+            "clipping_norm",
+            "clipping",
+        )
+        return dict.fromkeys(names)
+    training = settings.training
+    return {
+        "noise_multiplier": calibration.noise_multipliers[number],
+        "sampling_rate": training.sampling_rate,
+        "steps_per_round": training.steps_per_round,
+        "clipping_norm": training.clipping_norm,
+        "clipping": training.clipping,
+    }
+
+
+def _rows(jobs: Sequence[Job], done: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    order = ("public", "alone", "federated", "federated-plain", "centralized-plain")
+    names = {job.arm.name: job.arm for job in jobs if job.arm and job.arm.key != "baseline"}
+    rows = []
+    for arm in sorted(names.values(), key=lambda a: order.index(a.key)):
+        found = [done[job.name] for job in jobs if job.arm == arm]
+        rows.append(
+            {
+                "key": arm.key,
+                "title": arm.title,
+                "private": arm.private,
+                "epsilon": found[0]["epsilon"],
+                "member": arm.members[0] if arm.key == "alone" else None,
+                "seeds": [
+                    {
+                        key: one[key]
+                        for key in ("seed", "seconds", "unseen", "by_organization", "local")
+                    }
+                    for one in found
+                ],
+                "unseen": _intervals([one["unseen"] for one in found]),
+            }
+        )
+    for job in jobs:
+        if job.arm and job.arm.key == "baseline":
+            rows += [_baseline(t, row, done[job.name]) for t, row in done[job.name]["rows"].items()]
+    return rows
+
+
+def _baseline(title: str, row: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    seed = {"seed": job["seed"], "seconds": job["seconds"], "local": {"heldout": {}}, **row}
+    return {
+        "key": "baseline",
+        "title": title,
+        "private": False,
+        "epsilon": None,
+        "member": None,
+        "seeds": [seed],
+        "unseen": _intervals([row["unseen"]]),
+    }
+
+
+def _intervals(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {key: interval(one[key] for one in figures) for key in figures[0]}
+
+
+def verdict(rows: Sequence[Mapping[str, Any]], metric: Metric) -> list[dict[str, Any]]:
+    """What the comparison shows about the federated private model, on unseen organizations."""
+    by_key = {row["key"]: row for row in rows if row["key"] != "alone"}
+    if "federated" not in by_key:
+        return []
+    own = by_key["federated"]["unseen"][metric.key]["mean"]
+    alone = [row["unseen"][metric.key]["mean"] for row in rows if row["key"] == "alone"]
+    best = min if metric.lower_is_better else max
+    others = {
+        "better than the public warm start alone": by_key["public"]["unseen"][metric.key]["mean"]
+    }
+    if alone:
+        others["better than every organization's own private model"] = best(alone)
+    return [
+        {
+            "claim": claim,
+            "holds": (own < other) if metric.lower_is_better else (own > other),
+            "detail": f"{own:.{metric.digits}f} against {other:.{metric.digits}f} {metric.title}",
+        }
+        for claim, other in others.items()
+    ]

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""A whole simulation: reads, trains, measures, compares, and writes the result folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcode.agreement import calibrated
+from fedcode.errors import ConfigError, Interrupted, RunError
+from fedcode.federation import Federation, check
+from fedcode.privacy.calibration import Calibration
+from fedcode.record import Corpus
+from fedcode.report.html import render
+from fedcode.rounds.strategy import flower_strategy
+from fedcode.simulation import results
+from fedcode.simulation.arms import Arm, Noise
+from fedcode.simulation.dataset import Dataset, load
+from fedcode.simulation.jobs import Job
+from fedcode.simulation.manifest import manifest
+from fedcode.simulation.schedule import Schedule, Workers
+from fedcode.simulation.view import View
+from fedcode.storage import write_json
+from fedcode.tasks import known
+from fedcode.weights import load_tensors, save_tensors
+
+RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER = (
+    "result.json",
+    "manifest.json",
+    "report.html",
+    "weights.safetensors",
+    "ledger.sqlite",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for beyond the federation's file.
+
+    Attributes:
+        private: differential privacy on.
+        compare: all arms, not only the federated one.
+        seeds: how many, from the federation's seed on.
+    """
+
+    private: bool = True
+    compare: bool = False
+    seeds: int = 1
+
+
+def simulate(
+    federation: Federation, options: Options, folder: Path, view: View, *, resume: bool = False
+) -> dict[str, Any]:
+    """Runs ``federation`` on this machine.
+
+    Args:
+        federation: the configuration, after the command line's changes.
+        options: what else was asked for.
+        folder: gets the result; must not exist or be empty, unless ``resume``.
+        view: shows progress.
+        resume: go on with the rounds that ``folder`` lacks.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        UsageError: something a person can mend.
+        TrainingError: a loss is not finite.
+    """
+    start = time.perf_counter()
+    check_tasks(federation)
+    cores = os.cpu_count() or 1
+    data, whole = load(federation, cores, view.reading_one)
+    calibration = calibrated(federation) if options.private else None
+    if options.private:
+        _check_records(federation, data)
+    made = _manifest(federation, options, whole, folder, resume)
+    view.read(whole, calibration)
+    jobs = _jobs(federation, options, calibration, folder)
+    workers = Workers(max(1, min(cores // federation.threads, len(jobs))), federation.threads)
+    schedule = Schedule(workers, folder / "checkpoint", view.progress)
+    try:
+        with view.training(federation, len(jobs)):
+            schedule.run(_warm_starts(jobs), jobs)
+    except Interrupted as error:
+        raise Interrupted(
+            str(error), f"continue with: fedcode simulate --resume {folder}"
+        ) from None
+    finally:
+        workers.close()
+    result = results.assemble(
+        federation, options.private, calibration, whole, jobs, schedule.results, folder / LEDGER
+    )
+    result |= {"created": made["created"], "seconds": time.perf_counter() - start}
+    _finish(folder, federation, made, result)
+    return result
+
+
+def check_tasks(federation: Federation) -> None:
+    """Refuses tasks that are unknown and settings that no arm could run with."""
+    for task in federation.tasks:
+        known(task.name)
+        flower_strategy(task.server, task.training.proximal)
+
+
+def _check_records(federation: Federation, data: Dataset) -> None:
+    """Refuses what cannot be private: δ must be below one over anybody's number of records."""
+    delta = federation.privacy.delta
+    for name, corpus in data.train.items():
+        records = len(corpus.records())
+        if delta >= 1 / records:
+            raise ConfigError(
+                f"delta {delta:g} is not below 1/{records}, one over the records of {name}",
+                f"set privacy.delta below {1 / records:.1e}",
+            )
+
+
+def _manifest(
+    federation: Federation,
+    options: Options,
+    whole: Mapping[str, Corpus],
+    folder: Path,
+    resume: bool,
+) -> dict[str, Any]:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    asked = {"private": options.private, "compare": options.compare, "seeds": options.seeds}
+    made = manifest(federation, asked, created)
+    made["fingerprints"] = {name: corpus.fingerprint for name, corpus in whole.items()}
+    if resume:
+        before = results.read_json(folder / MANIFEST)
+        if before["fingerprints"] != made["fingerprints"]:
+            raise RunError(
+                "an organization's code has changed since the run started", "start a new run"
+            )
+        return before
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(
+            f"{folder} is not empty", f"choose another --out, or go on with --resume {folder}"
+        )
+    write_json(folder / MANIFEST, made)
+    return made
+
+
+def _jobs(
+    federation: Federation,
+    options: Options,
+    calibration: Calibration | None,
+    folder: Path,
+) -> list[Job]:
+    """All arms in the order in which they start: the main run of every task first."""
+    members = tuple(o.name for o in federation.members)
+    plain = federation.model_dump(mode="json")
+    main = "federated" if options.private else "federated-plain"
+    jobs = []
+    for number, task in enumerate(federation.tasks):
+        noise = None
+        if calibration is not None:
+            noise = Noise(calibration.filter.order, calibration.noise_multipliers[number])
+        for seed in range(federation.seed, federation.seed + options.seeds):
+            for arm in _arms(members, options, first=seed == federation.seed):
+                first = arm.key == main and seed == federation.seed
+                where = folder if first else None
+                jobs.append(Job(plain, task.name, seed, arm, noise, where))
+    return sorted(jobs, key=lambda job: (job.folder is None, job.seed, _rank(job)))
+
+
+def _rank(job: Job) -> int:
+    heavy = ("federated", "centralized-plain", "baseline", "alone", "federated-plain", "public")
+    return heavy.index(job.arm.key) if job.arm else -1
+
+
+def _arms(members: tuple[str, ...], options: Options, *, first: bool) -> list[Arm]:
+    arms = [Arm("public")]
+    if options.private:
+        arms.append(Arm("federated", members))
+    if options.private and options.compare:
+        arms += [Arm("alone", (name,)) for name in members]
+    if options.compare or not options.private:
+        arms.append(Arm("federated-plain", members))
+    if options.compare:
+        arms.append(Arm("centralized-plain", members))
+    if options.compare and first:
+        arms.append(Arm("baseline"))
+    return arms
+
+
+def _warm_starts(arms: list[Job]) -> list[Job]:
+    """One job for each task and seed that an arm builds on."""
+    firsts = {(job.task, job.seed): job for job in reversed(arms)}
+    return [replace(job, arm=None, noise=None, folder=None) for job in reversed(firsts.values())]
+
+
+def _finish(
+    folder: Path,
+    federation: Federation,
+    made: dict[str, Any],
+    result: dict[str, Any],
+) -> None:
+    """Writes what a person wants to keep, and removes the checkpoints."""
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for task in federation.tasks:
+        values = load_tensors(folder / "checkpoint" / f"{task.name}.safetensors")
+        tensors |= {f"{task.name}/{name}": value for name, value in values.items()}
+    for task in result["tasks"]:
+        made["weights"][task["name"]] = [line.pop("weights") for line in task["curves"]]
+    save_tensors(folder / WEIGHTS, tensors)
+    write_json(folder / MANIFEST, made)
+    (folder / REPORT).write_text(render(result, made), encoding="utf-8")
+    write_json(folder / RESULT, result)
+    shutil.rmtree(folder / "checkpoint")
+
+
+def repeatable(manifest_path: Path) -> tuple[Federation, Options, dict[str, Any]]:
+    """What the run behind ``manifest_path`` was asked to do, and its manifest."""
+    before = results.read_json(manifest_path)
+    try:
+        return check(before["federation"], "the manifest"), Options(**before["options"]), before
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{manifest_path} is not a manifest", "is it of another version?") from error

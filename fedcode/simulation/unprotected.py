@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""A member without privacy: the yardstick of a simulation.
+
+It stands here, out of reach of the programs that organizations run. It sends a plain change of
+weights through the same half of the coordinator.
+"""
+
+from __future__ import annotations
+
+from fedcode.agreement import Agreement
+from fedcode.errors import WireError
+from fedcode.privacy.release import Unmasked
+from fedcode.simulation.learners import PlainTraining
+from fedcode.weights import Vector
+from fedcode.wire import Plan, Update, decode, encode
+
+
+class Unprotected(Unmasked):
+    """A term that nothing was done to: no noise, no receipt. Simulations only."""
+
+    def __init__(self, values: Vector) -> None:
+        object.__setattr__(self, "values", values)
+
+
+class UnprotectedMember:
+    """Answers plans with plain changes of weights.
+
+    Args:
+        name: the member's name.
+        agreement: what it takes part in.
+        train: its training.
+    """
+
+    def __init__(self, name: str, agreement: Agreement, train: PlainTraining) -> None:
+        self.name = name
+        self.loss = float("nan")
+        self._agreement = agreement
+        self._train = train
+
+    def answer(self, data: bytes) -> bytes:
+        """The bytes of an update."""
+        plan = decode(data, weights=self._agreement.weights)
+        if not isinstance(plan, Plan):
+            raise WireError("a plan was expected")
+        change, self.loss = self._train(plan.weights, plan.round)
+        return encode(Update(plan.agreement, plan.round, self.name, Unprotected(change)))

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees while a simulation runs: on stderr, so that stdout stays for results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from fedcode.federation import Federation
+from fedcode.privacy.calibration import Calibration
+from fedcode.record import Corpus
+from fedcode.simulation.jobs import Progress as Told
+from fedcode.task import Metric
+from fedcode.tasks import metrics_of
+
+
+class View:
+    """Progress bars: one per task's main run, one for the rest of the comparison.
+
+    Args:
+        console: where to; a quiet one shows nothing.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._metrics: dict[str, Metric] = {}
+        self._others: dict[str, float] = {}
+        self._rest: TaskID | None = None
+
+    def reading(self, federation: Federation) -> None:
+        """The first line."""
+        members = ", ".join(o.name for o in federation.members)
+        tasks = " and ".join(t.name for t in federation.tasks)
+        self._console.print(
+            f"[bold]{federation.name}[/]: {len(federation.members)} organizations ({members}) "
+            f"train {tasks}"
+        )
+
+    def reading_one(self, name: str) -> None:
+        """Called before each corpus is read."""
+        if self._console.is_terminal:
+            self._console.print(f"  reading {name} …", end="\r", style="dim")
+
+    def read(self, whole: Mapping[str, Corpus], calibration: Calibration | None) -> None:
+        """Sums up what was read and what the noise is."""
+        records = sum(len(c.records()) for c in whole.values())
+        tokens = sum(c.lexer_tokens for c in whole.values())
+        skipped = sum(len(c.skipped) for c in whole.values())
+        left_out = f", {skipped} files left out (named in the report)" if skipped else ""
+        self._console.print(f"read {records:,} records, {tokens:,} lexer tokens{left_out}")
+        if calibration is None:
+            self._console.print("no privacy: for comparison only", style="bold")
+            return
+        noise = ", ".join(f"{sigma:.2f}" for sigma in calibration.noise_multipliers)
+        budget = calibration.filter
+        self._console.print(
+            f"privacy: ε ≤ {budget.epsilon:g} for each organization, δ = {budget.delta:g}, "
+            f"noise multiplier {noise}"
+        )
+
+    @contextmanager
+    def training(self, federation: Federation, jobs: int) -> Iterator[None]:
+        """Shows the bars while the block runs."""
+        bars = Progress(
+            TextColumn("{task.description:<11}"),
+            BarColumn(bar_width=18),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=self._console.quiet,
+        )
+        with bars:
+            self._bars = bars
+            for task in federation.tasks:
+                self._metrics[task.name] = metrics_of(task.name)[0]
+                self._tasks[task.name] = bars.add_task(task.name, total=task.rounds, said="")
+            if jobs > 2 * len(federation.tasks):
+                self._rest = bars.add_task("comparison", total=jobs, said="")
+            yield
+        self._bars = None
+
+    def progress(self, told: Told) -> None:
+        """One step of one job."""
+        if self._bars is None:
+            return
+        task = told.task
+        if told.loss is not None:
+            self._bars.update(
+                self._tasks[task],
+                said=f"warm start {told.done / told.of:4.0%}, loss {told.loss:.2f}",
+            )
+        elif told.line is not None and told.line["metrics"]:
+            self._bars.update(
+                self._tasks[task], completed=told.done, said=self._line(task, told.line)
+            )
+        elif self._rest is not None:
+            self._others[told.job] = told.done / told.of
+            self._bars.update(self._rest, completed=int(sum(self._others.values())))
+
+    def _line(self, task: str, line: Mapping[str, Any]) -> str:
+        metric = self._metrics[task]
+        losses = [one["loss"] for one in line["local"].values() if one["loss"] is not None]
+        parts = [f"{metric.title} {line['metrics'][metric.key]:.{metric.digits}f}"]
+        if losses:
+            parts.insert(0, f"loss {sum(losses) / len(losses):.2f}")
+        if line["epsilon"]:
+            parts.append(f"ε {max(line['epsilon'].values()):.2f}")
+        return ", ".join([*parts, f"{line['seconds']:.1f} s"])

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks that fedcode knows: one file each, and this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from fedcode.errors import ConfigError
+from fedcode.record import Corpus
+from fedcode.task import AnyTask, Metric
+
+Make = Callable[[Mapping[str, Any], Corpus], AnyTask]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table.
+
+    Attributes:
+        title: what it is, in a few words.
+        module: where ``make(settings, public)`` is; imported when it is asked for.
+        factory: name of the class in it.
+    """
+
+    title: str
+    module: str
+    factory: str
+
+
+TASKS: Mapping[str, Entry] = {
+    "completion": Entry(
+        "code language model: GRU or LSTM over subword pieces",
+        "fedcode.tasks.completion",
+        "CompletionTask",
+    ),
+    "ngram": Entry(
+        "code language model: Kneser–Ney n-grams from clipped, noised counts",
+        "fedcode.tasks.ngram",
+        "NgramTask",
+    ),
+    "defects": Entry(
+        "which functions are defective: recurrent encoder over tokens",
+        "fedcode.tasks.defects",
+        "DefectsTask",
+    ),
+}
+
+
+def make(name: str, settings: Mapping[str, Any], public: Corpus) -> AnyTask:
+    """The task ``name``, with what it learns from public code alone (a vocabulary, say).
+
+    Raises:
+        ConfigError: there is no such task, or it does not know one of ``settings``.
+    """
+    entry = known(name)
+    factory: Make = getattr(import_module(entry.module), entry.factory).make
+    return factory(settings, public)
+
+
+def metrics_of(name: str) -> Sequence[Metric]:
+    """What the task ``name`` reports; the first one leads."""
+    entry = known(name)
+    metrics: Sequence[Metric] = getattr(import_module(entry.module), entry.factory).metrics
+    return metrics
+
+
+def known(name: str) -> Entry:
+    """The table's row for ``name``.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"unknown task {name}", f"known tasks: {', '.join(TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Local training, as the member's half of a round sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedcode.privacy.receipt import Receipt
+from fedcode.privacy.release import Release
+from fedcode.weights import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReport:
+    """What a round looked like from inside. Private data: it stays with its owner.
+
+    Attributes:
+        loss: mean loss per sampled example; None if none was sampled or nothing was optimized.
+        examples: how many were sampled, over all steps.
+        empty_steps: steps whose Poisson batch was empty (noise alone).
+    """
+
+    loss: float | None = None
+    examples: int = 0
+    empty_steps: int = 0
+
+
+class Trainer(Protocol):
+    """Computes nothing on the data before it is handed a receipt.
+
+    Attributes:
+        report: the last round's figures.
+    """
+
+    report: LocalReport
+
+    def train(self, weights: Vector, receipt: Receipt) -> Release:
+        """The noised change of ``weights`` after the steps that ``receipt`` paid for."""
+        ...

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""A network's trainable weights as one flat vector, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedcode.errors import TrainingError
+from fedcode.weights import Layout, Vector
+
+
+def device() -> torch.device:
+    """The device to train on: CUDA where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name; tied weights appear once."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def layout(model: nn.Module) -> Layout:
+    """Where each trainable tensor stands in the flat vector."""
+    return Layout(tuple((name, tuple(p.shape)) for name, p in trainable(model).items()))
+
+
+def read(model: nn.Module) -> Vector:
+    """The trainable weights, shape (d,)."""
+    parts = [p.detach().cpu().numpy().ravel() for p in trainable(model).values()]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def write(model: nn.Module, vector: Vector) -> None:
+    """Sets the trainable weights to ``vector`` of shape (d,)."""
+    tensors = layout(model).unflatten(vector)
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(tensors[name])))
+
+
+def tensors(model: nn.Module) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """All weights by name, trainable or not, for safetensors."""
+    return {name: p.detach().cpu().numpy().copy() for name, p in model.named_parameters()}
+
+
+def load(
+    model: nn.Module, values: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
+) -> None:
+    """Sets all weights to ``values``, whose names and shapes must be the network's."""
+    own = dict(model.named_parameters())
+    if {k: tuple(v.shape) for k, v in own.items()} != {k: v.shape for k, v in values.items()}:
+        raise TrainingError("these weights belong to another network")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(values[name])))

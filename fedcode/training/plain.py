@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training without privacy: on public code, and as the yardstick of a simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedcode.errors import TrainingError
+from fedcode.task import GradientTask
+from fedcode.training.batches import shuffled_batches
+from fedcode.training.network import device
+
+E = TypeVar("E")
+B = TypeVar("B")
+
+_WARM_UP = 0.05
+_CLIP = 1.0
+
+
+def schedule(done: float) -> float:
+    """Learning rate factor after a share ``done`` of the steps: linear warm-up, then a cosine."""
+    return min(1.0, done / _WARM_UP + 0.02) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def record_losses(
+    task: GradientTask[E, B],
+    model: nn.Module,
+    examples: Sequence[E],
+    size: int,
+    order: np.random.Generator,
+) -> Iterator[Tensor]:
+    """Mean losses of shuffled batches of records, pass after pass without end."""
+    while True:
+        for batch in shuffled_batches(task, examples, size, order):
+            yield task.losses(model, batch).mean()
+
+
+def train(
+    model: nn.Module,
+    losses: Iterator[Tensor],
+    steps: range,
+    total: int,
+    *,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    tell: Callable[[int, float], None] = lambda _step, _loss: None,
+) -> float:
+    """Takes optimizer steps (AdamW, gradient norm clipped at 1) on a stream of losses.
+
+    Args:
+        model: trained in place, on the parameters that require gradients.
+        losses: of ``model`` as it then is: one is asked for per step.
+        steps: the numbers of the steps to take, out of ``total`` (for the schedule).
+        total: length of the whole training.
+        learning_rate: at its highest.
+        weight_decay: of AdamW.
+        tell: called after each step with its number and loss.
+
+    Returns:
+        The mean loss over the steps.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
+    model.to(device()).train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
+    )
+    sum_of_losses = 0.0
+    for step in steps:
+        loss = next(losses)
+        if not torch.isfinite(loss):
+            raise TrainingError("the loss is not finite", "lower the learning rate")
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * schedule(step / total)
+        optimizer.step()
+        sum_of_losses += loss.item()
+        tell(step, loss.item())
+    return sum_of_losses / max(1, len(steps))

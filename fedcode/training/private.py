@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Local DP-SGD: Poisson batches, per-record clipping by Opacus, noise from our own generator.
+
+Opacus computes per-record gradients and the clipped sum. Its sampler and its noise are not used:
+indices and noise come from the mechanism, which counts the steps that the receipt paid for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from opacus.grad_sample import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+
+import fedcode.training.recurrent_gradients  # noqa: F401  registers GRU and LSTM with Opacus
+from fedcode.errors import TrainingError
+from fedcode.federation import TrainingSettings
+from fedcode.privacy.noise import SecureGenerator
+from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.privacy.receipt import Receipt
+from fedcode.privacy.release import GaussianMechanism, Release
+from fedcode.record import Record
+from fedcode.task import GradientTask
+from fedcode.trainer import LocalReport
+from fedcode.training.batches import physical_batches
+from fedcode.training.network import device, read, write
+from fedcode.weights import Vector
+
+E = TypeVar("E")
+B = TypeVar("B")
+
+NoiseOf = Callable[[Receipt], SecureGenerator]
+
+_NORMALIZED_FLOOR = 0.01
+
+
+class PrivateNetwork:
+    """A network with Opacus' hooks for per-record gradients, on the device to train on.
+
+    Attributes:
+        model: the network itself.
+        hooked: what to call so that per-record gradients are kept.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model.to(device())
+        self.hooked = GradSampleModule(self.model, loss_reduction="sum")
+
+    def train(self) -> None:
+        """Ready to train, without dropout: it would only add to the noise."""
+        self.hooked.train()
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.eval()
+
+
+class PrivateOptimizer(DPOptimizer):
+    """Opacus' optimizer with our clipping choices, our noise and a public denominator.
+
+    Args:
+        optimizer: the torch optimizer that takes the step.
+        mechanism: draws the noise of each step.
+        settings: clipping and the nominal batch.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        mechanism: GaussianMechanism,
+        settings: TrainingSettings,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            noise_multiplier=mechanism.policy.noise_multiplier,
+            max_grad_norm=mechanism.policy.clipping_norm,
+            expected_batch_size=None,
+            loss_reduction="sum",
+        )
+        self._mechanism = mechanism
+        self._settings = settings
+
+    def clip_and_accumulate(self) -> None:
+        """Adds this physical batch's clipped gradients to the sum, and forgets them."""
+        if self._settings.clipping == "flat":
+            super().clip_and_accumulate()
+        else:
+            samples = self.grad_samples
+            squares = torch.stack([g.flatten(1).square().sum(1) for g in samples]).sum(0)
+            norms = squares.sqrt()
+            factors = self.max_grad_norm / (norms + _NORMALIZED_FLOOR * self.max_grad_norm)
+            for parameter, sample in zip(self.params, samples, strict=True):
+                part = torch.einsum("i,i...", factors, sample)
+                total = parameter.summed_grad
+                parameter.summed_grad = part if total is None else total + part
+        for parameter in self.params:
+            parameter.grad_sample = None
+
+    def add_noise(self) -> None:
+        """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
+        for parameter in self.params:
+            total = parameter.summed_grad
+            if total is None:
+                total = torch.zeros_like(parameter)
+            noise = self._mechanism.noise(tuple(parameter.shape), self.max_grad_norm)
+            parameter.grad = total + torch.from_numpy(noise).to(total.device)
+
+    def scale_grad(self) -> None:
+        """Divides by the agreement's nominal batch, never by the batch that was drawn."""
+        for parameter in self.params:
+            parameter.grad /= self._settings.nominal_batch
+
+    def finish(self, anchor: dict[nn.Parameter, Tensor] | None) -> None:
+        """Noise, denominator, FedProx' pull towards ``anchor``, and the optimizer's step."""
+        self.add_noise()
+        self.scale_grad()
+        if anchor is not None:
+            for parameter, start in anchor.items():
+                pull = self._settings.proximal * (parameter.detach() - start)
+                parameter.grad = pull if parameter.grad is None else parameter.grad + pull
+        self._mechanism.end_step()
+        self.original_optimizer.step()
+        self.zero_grad(set_to_none=True)
+
+
+class PrivateTrainer(Generic[E, B]):
+    """Trains one organization's copy of the network on its records.
+
+    Args:
+        task: builds batches and losses.
+        network: may be shared by trainers that take turns.
+        records: the organization's training records.
+        settings: the member's half of a round.
+        policy: what the receipt pays for.
+        noise: gives the randomness of the round that a receipt paid for.
+    """
+
+    def __init__(
+        self,
+        task: GradientTask[E, B],
+        network: PrivateNetwork,
+        records: Sequence[Record],
+        settings: TrainingSettings,
+        policy: PrivacyPolicy,
+        noise: NoiseOf,
+    ) -> None:
+        self.examples = task.examples(records)
+        policy.check_population(len(self.examples))
+        self.report = LocalReport()
+        self._task = task
+        self._network = network
+        self._settings = settings
+        self._policy = policy
+        self._noise = noise
+
+    def train(self, weights: Vector, receipt: Receipt) -> Release:
+        """K steps from ``weights``; the noised change of weights.
+
+        Raises:
+            TrainingError: a loss is not finite, or not one per example.
+        """
+        mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
+        write(self._network.model, weights)
+        self._network.train()
+        optimizer = PrivateOptimizer(self._optimizer(), mechanism, self._settings)
+        anchor = None
+        if self._settings.proximal:
+            anchor = {p: p.detach().clone() for p in optimizer.params}
+        loss, seen, empty = 0.0, 0, 0
+        for _ in range(self._policy.steps_per_round):
+            chosen = [self.examples[i] for i in mechanism.sample(len(self.examples))]
+            for size, batch in physical_batches(self._task, chosen, self._settings.physical_batch):
+                loss += self._accumulate(optimizer, size, batch)
+            optimizer.finish(anchor)
+            seen, empty = seen + len(chosen), empty + (not chosen)
+        self.report = LocalReport(loss / seen if seen else None, seen, empty)
+        return mechanism.release(read(self._network.model) - weights)
+
+    def _accumulate(self, optimizer: PrivateOptimizer, size: int, batch: B) -> float:
+        losses = self._task.losses(self._network.hooked, batch)
+        if losses.shape != (size,):
+            raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
+        total = losses.sum()
+        if not torch.isfinite(total):
+            raise TrainingError("the loss is not finite", "lower the learning rate")
+        with warnings.catch_warnings():
+            # embeddings take whole numbers: there is no gradient to pass on
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            torch.autograd.backward(total)
+        optimizer.clip_and_accumulate()
+        return total.item()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        parameters = [p for p in self._network.model.parameters() if p.requires_grad]
+        if self._settings.optimizer == "adam":
+            return torch.optim.Adam(parameters, lr=self._settings.learning_rate)
+        return torch.optim.SGD(
+            parameters, lr=self._settings.learning_rate, momentum=self._settings.momentum
+        )
+
+
+def clip(values: np.ndarray[Any, np.dtype[np.float32]], norm: float) -> Vector:
+    """``values`` scaled to an L2 norm of at most ``norm``."""
+    length = float(np.linalg.norm(values.astype(np.float64)))
+    return (values * min(1.0, norm / length) if length else values).astype(np.float32)

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""fedcode's bytes inside Flower's messages, and a member as a Flower app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedcode.errors import WireError
+
+_RECORD, _FIELD = "fedcode", "message"
+
+Answer = Callable[[bytes], bytes]
+"""A member's half: bytes of a plan in, bytes of an update or a refusal out."""
+
+
+def pack(data: bytes) -> RecordDict:
+    """One message of ours as the only content of a Flower message."""
+    return RecordDict({_RECORD: ConfigRecord({_FIELD: data})})
+
+
+def unpack(content: RecordDict) -> bytes:
+    """The bytes that :func:`pack` put in; anything else in the content is refused."""
+    if list(content) != [_RECORD]:
+        raise WireError("a Flower message with other records than ours")
+    record = content[_RECORD]
+    data = record.get(_FIELD) if isinstance(record, ConfigRecord) else None
+    if not isinstance(data, bytes) or len(record) != 1:
+        raise WireError("a Flower message with other fields than ours")
+    return data
+
+
+def member_app(answer: Answer) -> ClientApp:
+    """A Flower app that passes plans to ``answer`` and its bytes back, and does nothing else."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, _context: Context) -> Message:
+        return Message(pack(answer(unpack(message.content))), reply_to=message)
+
+    return app
+
+
+def plan_message(data: bytes, node: int) -> Message:
+    """A Flower message that carries the bytes of a plan to ``node``."""
+    return Message(pack(data), node, MessageType.TRAIN)

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Flower grid inside one process: the same apps, no network, no threads, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+_FIRST_NODE = 1000
+
+
+class InMemoryGrid(Grid):
+    """Delivers each message at once, in order, to the app of its node.
+
+    What an app raises is raised here: a simulation must not hide its own mistakes.
+
+    Args:
+        apps: the members' apps by member name; nodes are numbered in this order.
+    """
+
+    def __init__(self, apps: Mapping[str, ClientApp]) -> None:
+        self._run = Run.create_empty(run_id=1)
+        self._apps = dict(
+            zip(range(_FIRST_NODE, _FIRST_NODE + len(apps)), apps.values(), strict=True)
+        )
+        self._replies: dict[str, Message] = {}
+        self._sent = 0
+        self.nodes = dict(zip(apps, self._apps, strict=True))
+        TaskIdentity.run_id, TaskIdentity.task_id = 1, 1
+        TaskIdentity.node_id = SUPERLINK_NODE_ID
+
+    def set_run(self, run: Run) -> None:
+        """Sets the run that messages belong to."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run that messages belong to."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """A message of this grid's run."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """The nodes, in the members' order."""
+        return list(self._apps)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Runs each message's app and keeps its reply."""
+        return [self._deliver(message) for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies to ``message_ids``; each is handed out once."""
+        return [self._replies.pop(i) for i in list(message_ids) if i in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Pushes and pulls; nothing can be late, so ``timeout`` never passes."""
+        del timeout
+        return self.pull_messages(self.push_messages(messages))
+
+    def _deliver(self, message: Message) -> str:
+        self._sent += 1
+        number = f"{self._sent}"
+        message.metadata.__dict__["_message_id"] = number
+        node = message.metadata.dst_node_id
+        context = Context(self._run.run_id, node, {}, RecordDict(), {})
+        reply = self._apps[node](message, context)
+        reply.metadata.__dict__["_message_id"] = f"{number}r"
+        self._replies[number] = reply
+        return number

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""`fedcode-server`: the coordinator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedcode.federation import load
+from fedcode.terminal import run
+from fedcode_server.plan import Price, prices
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def program() -> None:
+    """Coordinate a federation. This program reads no source code and builds no model."""
+
+
+@app.command()
+def plan(
+    federation: Annotated[Path, typer.Argument(metavar="FEDERATION.toml")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what a federation would ask of its members, and the ε it costs each of them."""
+    asked = load(federation)
+    found = prices(asked)
+    if as_json:
+        print(json.dumps([price.plain() for price in found]))
+        return
+    console = Console()
+    console.print(
+        f"{asked.name}: {len(asked.members)} members, unit {asked.privacy.unit}, "
+        f"ε ≤ {asked.privacy.epsilon:g}, δ = {asked.privacy.delta:g}"
+    )
+    console.print(_table(found))
+
+
+def main() -> NoReturn:
+    """The program."""
+    run(app, "fedcode-server")
+
+
+def _table(found: list[Price]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("task", "rounds", "steps", "sampling rate", "noise multiplier", "ε"):
+        table.add_column(title, justify="left" if title == "task" else "right")
+    for price in found:
+        table.add_row(
+            price.task,
+            str(price.rounds),
+            str(price.steps),
+            f"{price.sampling_rate:g}",
+            f"{price.noise_multiplier:.3f}",
+            f"{price.epsilon:.2f}",
+        )
+    return table

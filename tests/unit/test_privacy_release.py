@@ -1,0 +1,300 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What may leave: only after the steps that were paid for, each with its noise."""
+
+import dataclasses
+import math
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedcode.errors import ConfigError, PrivacyError, TrainingError
+from fedcode.privacy.accountant import Filter
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.noise import SecureGenerator
+from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.privacy.receipt import Receipt
+from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release, Unmasked
+from fedcode.privacy.seeded import SeededGenerator
+from fedcode.record import PrivacyUnit
+
+POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 0.5, 2.0, 0.5, 2, 1e-5, 8.0)
+SECRET = np.full(4, 31337.0, np.float32)
+
+
+@pytest.fixture
+def pay():
+    """Pays for one release under a policy, from a fresh account."""
+    with BudgetLedger.open(":memory:") as ledger:
+
+        def receipt(policy=POLICY, *, seeded=True, cap=8.0, order=4.0) -> Receipt:
+            budget = Filter.for_budget(cap, policy.delta, order)
+            asset = f"{policy}{seeded}{cap}"
+            ledger.open_account(
+                asset, organization="o", unit=policy.unit, budget=budget, seeded=seeded
+            )
+            cost = budget.cost(
+                policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round
+            )
+            return ledger.charge(cost, asset=asset, agreement="a", task="t", round=1)
+
+        yield receipt
+
+
+@pytest.fixture
+def mechanism(pay):
+    return GaussianMechanism(POLICY, SeededGenerator(1), pay())
+
+
+def step(mechanism, size=4):
+    mechanism.sample(100)
+    noise = mechanism.noise((size,), 0.5)
+    mechanism.end_step()
+    return noise
+
+
+def test_a_release_is_the_sum_of_its_steps(mechanism) -> None:
+    vector = step(mechanism) + step(mechanism)
+    release = mechanism.release(vector)
+    np.testing.assert_array_equal(release.vector, vector)
+    np.testing.assert_array_equal(release.unmasked().values, vector)
+    assert release.seeded
+    assert mechanism.steps_taken == 2
+
+
+def test_secure_noise_is_not_marked_as_seeded(pay) -> None:
+    mechanism = GaussianMechanism(POLICY, SecureGenerator(), pay(seeded=False))
+    assert not mechanism.release(step(mechanism) + step(mechanism)).seeded
+
+
+def test_noise_has_the_shape_asked_for_and_the_policys_scale(pay) -> None:
+    for norm in (0.5, 5.0):
+        policy = dataclasses.replace(POLICY, clipping_norm=norm)
+        mechanism = GaussianMechanism(policy, SeededGenerator(1), pay(policy))
+        mechanism.sample(100)
+        noise = mechanism.noise((100, 500), norm)
+        assert noise.shape == (100, 500)
+        assert noise.dtype == np.float32
+        assert noise.std() == pytest.approx(2.0 * norm, rel=0.02)
+        assert mechanism.noise((), norm).shape == ()
+
+
+def test_sampling_is_poisson_at_the_policys_rate(mechanism) -> None:
+    assert len(mechanism.sample(50_000)) == pytest.approx(25_000, abs=1_000)
+
+
+def test_tensors_and_steps_have_different_noise(mechanism) -> None:
+    mechanism.sample(100)
+    one, other = mechanism.noise((50,), 0.5), mechanism.noise((50,), 0.5)
+    mechanism.end_step()
+    mechanism.sample(100)
+    third = mechanism.noise((100,), 0.5)
+    assert len(np.unique(np.concatenate([one, other, third]))) == 200
+
+
+def test_a_clipped_sum_gets_its_noise_from_the_mechanism(pay) -> None:
+    def noised(values):
+        mechanism = GaussianMechanism(POLICY, SeededGenerator(1), pay())
+        mechanism.sample(100)
+        return ClippedSum(values, 0.5).noised(mechanism).values
+
+    np.testing.assert_allclose(
+        noised(np.ones((2, 3), np.float32)) - noised(np.zeros((2, 3), np.float32)), 1.0, rtol=1e-5
+    )
+
+
+def test_neighbouring_sums_differ_by_at_most_the_sensitivity(mechanism) -> None:
+    """The claim that callers make with sensitivity=C, on sums that are clipped per unit."""
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(20, 4)) * rng.lognormal(0, 3, size=(20, 1))
+    norms = np.linalg.norm(gradients, axis=1, keepdims=True)
+    clipped = gradients * np.minimum(1, POLICY.clipping_norm / norms)
+    total = clipped.sum(0)
+    for left_out in clipped:
+        assert np.linalg.norm(total - (total - left_out)) <= POLICY.clipping_norm * (1 + 1e-9)
+    assert norms.max() > POLICY.clipping_norm, "nothing was clipped"
+    mechanism.sample(20)
+    assert ClippedSum(total, POLICY.clipping_norm).noised(mechanism).values.shape == (4,)
+
+
+def test_more_steps_than_paid_are_refused(mechanism) -> None:
+    step(mechanism)
+    step(mechanism)
+    for action in (
+        lambda: mechanism.sample(100),
+        lambda: mechanism.noise((4,), 0.5),
+        mechanism.end_step,
+    ):
+        with pytest.raises(PrivacyError, match="all 2 steps that were paid for are taken"):
+            action()
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_fewer_steps_than_paid_release_nothing(mechanism, steps) -> None:
+    for _ in range(steps):
+        step(mechanism)
+    with pytest.raises(PrivacyError):
+        mechanism.release(np.zeros(4, np.float32) if steps else np.zeros(0, np.float32))
+
+
+def test_one_receipt_makes_one_release(mechanism) -> None:
+    vector = step(mechanism) + step(mechanism)
+    mechanism.release(vector)
+    with pytest.raises(PrivacyError, match="released already"):
+        mechanism.release(vector)
+
+
+def test_one_receipt_makes_one_mechanism(pay) -> None:
+    receipt = pay()
+    GaussianMechanism(POLICY, SeededGenerator(1), receipt)
+    with pytest.raises(PrivacyError, match="one charge, one release"):
+        GaussianMechanism(POLICY, SeededGenerator(2), receipt)
+
+
+def test_a_step_samples_once_and_before_its_noise(mechanism) -> None:
+    with pytest.raises(PrivacyError, match="noise before sampling"):
+        mechanism.noise((4,), 0.5)
+    mechanism.sample(100)
+    with pytest.raises(PrivacyError, match="samples once"):
+        mechanism.sample(100)
+
+
+def test_a_step_without_noise_is_refused(mechanism) -> None:
+    mechanism.sample(100)
+    with pytest.raises(PrivacyError, match="without noise"):
+        mechanism.end_step()
+
+
+def test_a_tensor_that_got_no_noise_is_noticed(mechanism) -> None:
+    step(mechanism, size=5)
+    mechanism.sample(100)
+    mechanism.noise((4,), 0.5)
+    with pytest.raises(PrivacyError, match="4 coordinates had noise, and 5 before"):
+        mechanism.end_step()
+
+
+def test_values_that_had_no_noise_are_not_released(mechanism) -> None:
+    step(mechanism)
+    step(mechanism)
+    with pytest.raises(PrivacyError, match="5 values, of which 4 had noise"):
+        mechanism.release(np.zeros(5, np.float32))
+
+
+def test_a_sum_clipped_to_another_norm_is_refused(mechanism) -> None:
+    mechanism.sample(100)
+    for sensitivity in (0.25, 1.0, math.nan):
+        with pytest.raises(PrivacyError, match=r"the policy says 0\.5"):
+            mechanism.noise((4,), sensitivity)
+    with pytest.raises(PrivacyError, match=r"the policy says 0\.5"):
+        ClippedSum(SECRET, 1.0).noised(mechanism)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_not_released(mechanism, value) -> None:
+    vector = step(mechanism) + step(mechanism)
+    vector[2] = value
+    with pytest.raises(TrainingError, match="not finite"):
+        mechanism.release(vector)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("noise_multiplier", 1.9),
+        ("sampling_rate", 0.6),
+        ("steps_per_round", 3),
+        ("delta", 1e-6),
+    ],
+)
+def test_a_policy_that_was_not_paid_for_is_refused(pay, field, value) -> None:
+    other = dataclasses.replace(POLICY, **{field: value})
+    with pytest.raises(PrivacyError, match="was paid for"):
+        GaussianMechanism(other, SeededGenerator(1), pay())
+
+
+def test_an_account_beyond_the_policys_cap_is_refused(pay) -> None:
+    with pytest.raises(PrivacyError, match="passes the policy's cap"):
+        GaussianMechanism(POLICY, SecureGenerator(), pay(cap=9.0))
+
+
+def test_a_population_that_the_policy_does_not_fit_is_refused(pay) -> None:
+    policy = dataclasses.replace(POLICY, delta=0.01)
+    mechanism = GaussianMechanism(policy, SecureGenerator(), pay(policy))
+    with pytest.raises(ConfigError, match="not below 1/records"):
+        mechanism.sample(100)
+
+
+def test_seeded_noise_needs_a_simulations_account(pay) -> None:
+    with pytest.raises(PrivacyError, match="simulation's account only"):
+        GaussianMechanism(POLICY, SeededGenerator(1), pay(seeded=False))
+    with pytest.raises(PrivacyError, match="simulation's account only"):
+        Release(SECRET, pay(seeded=False), 2, True)
+
+
+def test_a_receipt_is_made_by_the_ledger_only(pay) -> None:
+    values = {
+        f.name: getattr(pay(), f.name) for f in dataclasses.fields(Receipt) if f.name != "_used"
+    }
+    with pytest.raises(PrivacyError, match="made by the ledger"):
+        Receipt(**values, maker=object())
+    with pytest.raises((TypeError, ValueError)):
+        dataclasses.replace(pay(), steps=1000)
+
+
+def test_a_release_needs_a_receipt_for_exactly_its_steps(pay) -> None:
+    with pytest.raises(PrivacyError, match="needs the ledger's receipt"):
+        Release(SECRET, None, 2, False)
+    for steps in (0, 1, 3):
+        with pytest.raises(PrivacyError, match=f"{steps} steps were taken, and 2 were paid for"):
+            Release(SECRET, pay(), steps, False)
+    with pytest.raises(PrivacyError, match="needs the ledger's receipt"):
+        GaussianMechanism(POLICY, SecureGenerator(), None)
+
+
+def test_a_term_is_made_from_a_release_only() -> None:
+    for other in (SECRET, ClippedSum(SECRET, 0.5)):
+        with pytest.raises(PrivacyError, match="made from a release"):
+            Unmasked(other)
+
+
+def test_what_left_cannot_be_changed_afterwards(mechanism) -> None:
+    vector = step(mechanism) + step(mechanism)
+    release = mechanism.release(vector)
+    before = release.vector.copy()
+    vector[:] = 0
+    np.testing.assert_array_equal(release.vector, before)
+    with pytest.raises(ValueError, match="read-only"):
+        release.unmasked().values[0] = 1
+
+
+def test_no_text_shows_private_values(pay) -> None:
+    release = Release(SECRET, pay(), 2, False)
+    for thing in (ClippedSum(SECRET, 0.5), release, release.unmasked()):
+        assert "31337" not in f"{thing!r} {thing} {[thing]}"
+
+
+def test_the_type_checker_lets_only_an_unmasked_term_be_sent(tmp_path) -> None:
+    from mypy import api
+
+    root = Path(__file__).parents[2]
+    program = """
+        from fedcode.privacy.release import ClippedSum, NoisedSum, Release
+        from fedcode.wire import Update
+
+        def send(clipped: ClippedSum, noised: NoisedSum, release: Release) -> None:
+            Update("a", 1, "m", clipped)
+            Update("a", 1, "m", noised)
+            Update("a", 1, "m", release)
+            Update("a", 1, "m", release.unmasked())
+            clipped.unmasked()
+            noised.unmasked()
+    """
+    file = tmp_path / "program.py"
+    file.write_text(textwrap.dedent(program))
+    arguments = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(tmp_path)]
+    found, errors, _ = api.run([*arguments, str(file)])
+    assert not errors
+    lines = [int(line.split(":")[1]) for line in found.splitlines() if "program.py:" in line]
+    assert lines == [6, 7, 8, 10, 11], found
