@@ -6,10 +6,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedcode.federation import Federation, ServerSettings, TaskSettings, TrainingSettings
+from fedcode.federation import (
+    Federation,
+    OrganizationSettings,
+    ServerSettings,
+    TaskSettings,
+    TrainingSettings,
+)
+from fedcode.privacy.accountant import Filter
 from fedcode.privacy.calibration import Calibration, Plan, calibrate
 
 
@@ -72,17 +80,34 @@ def calibrated(federation: Federation) -> Calibration:
     Raises:
         ConfigError: no noise is enough.
     """
-    plans = [
-        Plan(
-            t.training.sampling_rate,
-            t.rounds,
-            t.training.steps_per_round,
-            t.budget_share,
-            t.training.noise_multiplier,
-        )
-        for t in federation.tasks
-    ]
+    plans = [_plan(task, task.training.noise_multiplier) for task in federation.tasks]
     return calibrate(federation.privacy.epsilon, federation.privacy.delta, plans)
+
+
+def budget(
+    federation: Federation, organization: OrganizationSettings, noise: Sequence[float]
+) -> Filter:
+    """The filter that stops one organization: for its own cap, where that is lower.
+
+    Args:
+        federation: the whole file.
+        organization: a member.
+        noise: the noise multiplier of every task, in the federation's order.
+
+    Raises:
+        ConfigError: the cap buys nothing.
+    """
+    plans = [
+        _plan(task, multiplier) for task, multiplier in zip(federation.tasks, noise, strict=True)
+    ]
+    return calibrate(federation.cap(organization), federation.privacy.delta, plans).filter
+
+
+def _plan(task: TaskSettings, noise: float | None) -> Plan:
+    training = task.training
+    return Plan(
+        training.sampling_rate, task.rounds, training.steps_per_round, task.budget_share, noise
+    )
 
 
 def agree(

@@ -14,14 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fedcode.errors import ConfigError
 from fedcode.record import PrivacyUnit, Role
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Amount = Annotated[float, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Strict(BaseModel):
-    """Frozen, typed, no unknown keys."""
+    """Frozen, typed, no unknown keys; a number in quotes, or true, is no number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -37,7 +40,7 @@ class PrivacySettings(Strict):
 
     unit: PrivacyUnit = PrivacyUnit.FUNCTION
     epsilon: Positive = 8.0
-    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    delta: Annotated[float, Field(gt=0, lt=1, strict=True)] = 1e-5
 
 
 class TrainingSettings(Strict):
@@ -62,11 +65,11 @@ class TrainingSettings(Strict):
     nominal_batch: Count = 256
     clipping: Literal["flat", "normalized"] = "flat"
     clipping_norm: Positive = 1.0
-    noise_multiplier: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    noise_multiplier: Positive | None = None
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: Positive = 1.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    proximal: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Fraction = 0.0
+    proximal: Amount = 0.0
     physical_batch: Count = 32
 
 
@@ -83,18 +86,18 @@ class ServerSettings(Strict):
 
     algorithm: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedprox"] = "fedavg"
     learning_rate: Positive = 1.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    second_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    momentum: Fraction = 0.9
+    second_momentum: Fraction = 0.99
     tau: Positive = 1e-3
 
 
 class WarmStartSettings(Strict):
     """Plain training on the public corpus before the federation starts."""
 
-    epochs: Annotated[float, Field(ge=0)] = 1.0
+    epochs: Amount = 1.0
     batch: Count = 32
     learning_rate: Positive = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Amount = 0.0
 
 
 class PlainSettings(Strict):
@@ -107,7 +110,7 @@ class PlainSettings(Strict):
     epochs: Positive = 2.0
     batch: Count = 32
     learning_rate: Positive = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Amount = 0.0
 
 
 class TaskSettings(Strict):
@@ -153,7 +156,9 @@ class PublicSettings(Strict):
     Code that also stands in an organization is taken out of it first.
     """
 
-    source: Annotated[str, Field(pattern=r"^(stdlib|(package|wheel|path):.+)$")] = "stdlib"
+    source: Annotated[str, Field(pattern=r"^(stdlib|stdlib\+tests|(package|wheel|path):.+)$")] = (
+        "stdlib"
+    )
     max_tokens: Count | None = None
 
 
@@ -167,13 +172,13 @@ class Federation(Strict):
 
     name: Name
     purpose: str = "research"
-    seed: int = 1
+    seed: Seed = 1
     threads: Count = 1
-    heldout_every: Annotated[int, Field(ge=2)] = 20
+    heldout_every: Annotated[int, Field(ge=2, strict=True)] = 20
     privacy: PrivacySettings = PrivacySettings()
     public: PublicSettings = PublicSettings()
-    tasks: Annotated[tuple[TaskSettings, ...], Field(min_length=1)]
-    organizations: Annotated[tuple[OrganizationSettings, ...], Field(min_length=1)]
+    tasks: tuple[TaskSettings, ...]
+    organizations: tuple[OrganizationSettings, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -184,6 +189,8 @@ class Federation(Strict):
             twice = {n for n in names if names.count(n) > 1}
             if twice:
                 raise ValueError(f"{what} {min(twice)} is named twice")
+        if not self.tasks:
+            raise ValueError("there is no task")
         if not self.members:
             raise ValueError("no organization has the role train")
         if sum(t.budget_share for t in self.tasks) > 1 + 1e-9:

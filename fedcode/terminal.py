@@ -15,27 +15,33 @@ import typer
 
 from fedcode.errors import ConfigError, FedcodeError, RunError
 
+_USAGE = 2
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 
 def run(app: typer.Typer, program: str) -> NoReturn:
     """Runs ``app`` and leaves the process."""
     try:
-        app(prog_name=program, standalone_mode=False)
+        code = app(prog_name=program, standalone_mode=False)
     except FedcodeError as error:
         _fail(error, program)
     except (KeyboardInterrupt, typer.Abort):
         _fail(RunError("stopped by Ctrl-C"), program)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message().rstrip(".")
+        if not message:  # no arguments: the help has been shown
+            sys.exit(_USAGE)
         _fail(ConfigError(message[:1].lower() + message[1:], f"{program} --help"), program)
-    sys.exit(0)
+    if code == _INTERRUPTED:
+        _fail(RunError("stopped by Ctrl-C"), program)
+    sys.exit(code)
 
 
 def _fail(error: FedcodeError, program: str) -> NoReturn:
-    sys.stderr.write(f"{program}: {error}\n")
+    line = " ".join(str(error).split())  # a name in it may hold a line break
+    sys.stderr.write(f"{program}: {line}\n")
     if error.hint:
         sys.stderr.write(f"hint: {error.hint}\n")
-    sys.exit(2)
+    sys.exit(_USAGE)

@@ -46,7 +46,8 @@ def preview(
     console = Console()
     console.print(
         f"{found.files} files, {found.records} records to train on; "
-        f"our cap is ε = {found.epsilon_cap:g}, all tasks together cost ε = {found.epsilon:.2f}"
+        f"our cap is ε = {found.epsilon_cap:g}, all tasks together cost ε = {found.epsilon:.2f}",
+        soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
     for title in ("task", "rounds", "we can pay", "records a step", "noise multiplier", "ε"):
@@ -67,6 +68,7 @@ def preview(
 def show(path: LedgerFile, as_json: AsJson = False) -> None:
     """Say what was spent and what is left, by data asset."""
     with _opened(path) as opened:
+        opened.verify()
         rows = desk.accounts(opened)
     if as_json:
         print(json.dumps([row.plain() for row in rows]))

@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedcode.agreement import calibrated
+from fedcode.agreement import budget, calibrated
 from fedcode.corpus import arrange, cache_folder, read
 from fedcode.errors import ConfigError
 from fedcode.federation import Federation
-from fedcode.privacy.accountant import Filter, epsilon
+from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.policy import PrivacyPolicy
 
@@ -86,9 +86,7 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
     splits = arrange([("train", corpus)], corpus, federation.heldout_every)
     records = len(splits.train[0].records())
     calibration = calibrated(federation)
-    budget = Filter.for_budget(
-        federation.cap(ours), federation.privacy.delta, calibration.filter.order
-    )
+    own = budget(federation, ours, calibration.noise_multipliers)
     tasks: list[TaskPreview] = []
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
@@ -104,14 +102,14 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
         ).check_population(records)
         step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
         steps[step] = steps.get(step, 0) + taken
-        available = int(task.budget_share * budget.budget_nano)
+        available = int(task.budget_share * own.budget_nano)
         tasks.append(
             TaskPreview(
                 task.name,
                 task.rounds,
                 min(
                     task.rounds,
-                    budget.rounds_affordable(
+                    own.rounds_affordable(
                         noise, training.sampling_rate, training.steps_per_round, available
                     ),
                 ),

@@ -14,6 +14,7 @@ off-by-one, negated conditions and wrong attributes (Karampatsis and Sutton, arX
 
 from __future__ import annotations
 
+import itertools
 import keyword
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -191,10 +192,10 @@ def swapped_arguments(function: Function) -> Iterator[Site]:
         if tokens[opening - 1] in ("max", "min") or tokens[opening - 2] in ("def", "class"):
             continue
         parts = _arguments(function, opening)
-        for (a, b), (c, d) in zip(parts, parts[1:], strict=False):
+        for (a, b), (c, d) in itertools.pairwise(parts):
             first, second = tokens[a:b], tokens[c:d]
             if first != second and _is_positional(first) and _is_positional(second):
-                yield Site(a, d, (second + (",",) + first,))
+                yield Site(a, d, ((*second, ",", *first),))
 
 
 def _arguments(function: Function, opening: int) -> list[tuple[int, int]]:
@@ -206,7 +207,7 @@ def _arguments(function: Function, opening: int) -> list[tuple[int, int]]:
         if function.tokens[i] == "," and function.enclosing[i] == opening
     ]
     edges = [opening, *commas, closing]
-    return [(a + 1, b) for a, b in zip(edges, edges[1:], strict=False) if b > a + 1]
+    return [(a + 1, b) for a, b in itertools.pairwise(edges) if b > a + 1]
 
 
 def _is_positional(argument: Tokens) -> bool:

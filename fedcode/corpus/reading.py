@@ -44,7 +44,7 @@ def read(
     Files whose tokens equal an earlier one's are left out; so are empty ones.
 
     Args:
-        source: ``package:NAME``, ``wheel:FILE``, ``path:DIR`` or ``stdlib``.
+        source: see :func:`fedcode.corpus.sources.find`.
         name: the organization's.
         max_tokens: files are taken in the order of SHA-256("name/path") until the next one would
             pass so many lexer tokens.

@@ -33,16 +33,15 @@ LEFT_OUT = frozenset(
 """Folders, at any depth, that do not count as an organization's code."""
 
 LEFT_OUT_OF_STDLIB = frozenset(
-    {"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip"}
-    | {"site-packages", "dist-packages", "__phello__"}
+    {"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip", "__phello__"}
 )
-"""Folders, at any depth, that do not count as the standard library."""
+"""Folders, at any depth, that are in ``stdlib+tests`` only."""
 
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _LONGEST = 4 * (LONGEST_FILE + 1)
 """In bytes: no file of ``LONGEST_FILE`` characters is longer in an encoding that is in use."""
 
-_HINT = "write package:NAME, wheel:FILE, path:DIR or stdlib"
+_HINT = "write package:NAME, wheel:FILE, path:DIR, stdlib or stdlib+tests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +83,16 @@ def find(source: str) -> Listing:
     """Lists a source's files.
 
     Args:
-        source: ``package:NAME``, ``wheel:FILE``, ``path:DIR`` or ``stdlib``.
+        source: ``package:NAME``, ``wheel:FILE``, ``path:DIR``, ``stdlib`` or ``stdlib+tests``.
 
     Raises:
         CorpusError: there is no such source.
     """
     scheme, _, rest = source.partition(":")
     if source == "stdlib":
-        return _stdlib()
+        return _stdlib(LEFT_OUT_OF_STDLIB)
+    if source == "stdlib+tests":
+        return _stdlib(frozenset())
     if rest and scheme == "package":
         return _package(rest)
     if rest and scheme == "wheel":
@@ -185,9 +186,9 @@ def _folder(root: Path) -> Listing:
     return listing
 
 
-def _stdlib() -> Listing:
+def _stdlib(left_out: frozenset[str]) -> Listing:
     listing = Listing()
-    _walk(listing, Path(sysconfig.get_path("stdlib")).resolve(), "", LEFT_OUT_OF_STDLIB | _NEVER)
+    _walk(listing, Path(sysconfig.get_path("stdlib")).resolve(), "", left_out | _NEVER)
     return listing
 
 

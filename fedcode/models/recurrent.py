@@ -47,22 +47,21 @@ class RecurrentLanguageModel(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Small embeddings, for they are also the output; inputs are scaled up to make up for it."""
+        """Small embeddings, for they are also the output; what reads them is scaled up."""
         nn.init.normal_(self.embedding.weight, std=_EMBEDDING_STD)
         nn.init.zeros_(self.output.bias)
         for number, layer in enumerate(self.layers):
+            gain = _INPUT_GAIN if number == 0 else _STACKED_GAIN
             for name, weight in layer.named_parameters():
                 if name.startswith("weight_hh"):
-                    for gate in weight.data.split(weight.shape[1]):
+                    for gate in torch.chunk(weight.data, weight.shape[0] // weight.shape[1]):
                         nn.init.orthogonal_(gate)
                 elif name.startswith("weight_ih"):
-                    nn.init.normal_(
-                        weight, std=(2.0 if number == 0 else 0.6) * weight.shape[1] ** -0.5
-                    )
+                    nn.init.normal_(weight, std=gain * weight.shape[1] ** -0.5)
                 else:
                     nn.init.zeros_(weight)
-            if isinstance(layer, nn.LSTM):
-                nn.init.ones_(layer.bias_ih_l0[layer.hidden_size : 2 * layer.hidden_size])
+                if isinstance(layer, nn.LSTM) and name == "bias_ih_l0":
+                    nn.init.ones_(weight.data[layer.hidden_size : 2 * layer.hidden_size])
 
     def forward(self, pieces: Tensor) -> Tensor:
         """Logits (batch, time, V) of the piece after each of ``pieces`` (batch, time)."""

@@ -181,12 +181,16 @@ def epsilon(charges: Mapping[tuple[float, float], int], delta: float) -> float:
     _validate.probability(delta=delta)
     for steps in charges.values():
         _validate.count(steps=steps)
-    if not charges:
-        return 0.0
-    grid = _grid(charges)
+    return _composed(tuple(sorted(charges.items())), delta) if charges else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _composed(charges: tuple[tuple[tuple[float, float], int], ...], delta: float) -> float:
+    """Members of a federation have mostly spent the same: it is composed once."""
+    grid = _grid(dict(charges))
     parts = [
         _loss(noise_multiplier, sampling_rate, grid).self_compose(steps)
-        for (noise_multiplier, sampling_rate), steps in sorted(charges.items())
+        for (noise_multiplier, sampling_rate), steps in charges
     ]
     total = reduce(lambda one, other: one.compose(other), parts)
     return float(total.get_epsilon_for_delta(delta))

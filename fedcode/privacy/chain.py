@@ -24,6 +24,9 @@ from fedcode.errors import LedgerDamaged, PrivacyError
 START = "0" * 64
 """What the first row has for the hash of the row before it."""
 
+DAMAGED = "train on nothing until a person has looked at it; keep the file as it is"
+"""What to do with a ledger that is not what was written: a hint."""
+
 _WAIT = 60.0  # seconds for another process' transaction to end
 _SELECT = "SELECT seq, time, kind, asset, body, previous, hash FROM entries"
 _TABLE = """
@@ -106,10 +109,13 @@ class Chain:
                 f"the ledger {path} cannot be opened: {error}", "is its folder there and writable?"
             ) from error
         except sqlite3.DatabaseError as error:
-            raise LedgerDamaged(f"{path} is not a ledger: {error}") from error
+            raise LedgerDamaged(f"{path} is not a ledger: {error}", DAMAGED) from error
         if found != version:
             self.close()
-            raise LedgerDamaged(f"{path} has schema version {found}, not {version}")
+            raise LedgerDamaged(
+                f"{path} has schema version {found}, not {version}",
+                "name a ledger.sqlite that this version of fedcode wrote",
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -194,12 +200,14 @@ class Chain:
             for values in self._connection.execute(f"{_SELECT} ORDER BY seq"):
                 seq, entry = seq + 1, Entry(*values)
                 if not entry.follows(seq, previous):
-                    raise LedgerDamaged(f"row {seq} of the ledger {self._name} does not chain")
+                    raise LedgerDamaged(
+                        f"row {seq} of the ledger {self._name} does not chain", DAMAGED
+                    )
                 previous = entry.hash
                 yield entry
         except sqlite3.DatabaseError as error:
             raise LedgerDamaged(
-                f"row {seq + 1} of the ledger {self._name} cannot be read: {error}"
+                f"row {seq + 1} of the ledger {self._name} cannot be read: {error}", DAMAGED
             ) from error
 
     def _connect(self) -> sqlite3.Connection:

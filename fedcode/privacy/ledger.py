@@ -19,7 +19,7 @@ from typing import Literal, Self
 from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
 from fedcode.privacy.accountant import NANO, Cost, Filter, converted, epsilon, price
-from fedcode.privacy.chain import START, Chain
+from fedcode.privacy.chain import DAMAGED, START, Chain
 from fedcode.privacy.receipt import LEDGER, Receipt
 from fedcode.privacy.replay import OPENED, RESERVED, SENT, Account, Replay, read_account
 from fedcode.record import PrivacyUnit
@@ -288,9 +288,11 @@ class BudgetLedger:
             except (KeyError, TypeError, ValueError, ConfigError, PrivacyError):
                 problem = "is not of the form that this version writes"
             if problem:
-                raise LedgerDamaged(f"row {number} of the ledger {problem}")
+                raise LedgerDamaged(f"row {number} of the ledger {problem}", DAMAGED)
         if not seen:
-            raise LedgerDamaged(f"the ledger ends at row {number}, before the head remembered")
+            raise LedgerDamaged(
+                f"the ledger ends at row {number}, before the head remembered", DAMAGED
+            )
         return number
 
     def export(self) -> Iterator[str]:

@@ -70,7 +70,10 @@ class Coordinator:
         self._nodes = nodes
 
     def run(self, state: State) -> tuple[State, Outcome]:
-        """One round from ``state``; the weights stay as they are if nobody took part."""
+        """One round from ``state``.
+
+        Weights and moments stay as they are if nobody took part, or if they would not be finite.
+        """
         start = time.perf_counter()
         number = state.round + 1
         inner = flower_strategy(self._agreement.server, self._agreement.training.proximal)
@@ -81,8 +84,9 @@ class Coordinator:
         )
         arrays, _ = strategy.aggregate_train(number, self._grid.send_and_receive(plans))
         weights = state.weights if arrays is None else vector_of(arrays)
-        if not np.isfinite(weights).all():
-            weights = state.weights
+        moments = strategy.state()
+        if not all(np.isfinite(v).all() for v in (weights, *moments.values())):
+            weights, moments = state.weights, dict(state.moments)
         outcome = Outcome(
             number,
             strategy.survivors,
@@ -90,4 +94,4 @@ class Coordinator:
             digest(weights),
             time.perf_counter() - start,
         )
-        return State(number, weights, strategy.state()), outcome
+        return State(number, weights, moments), outcome

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from fedcode.agreement import Agreement
-from fedcode.errors import BudgetExhausted, TrainingError, WireError
+from fedcode.errors import BudgetExhausted, WireError
 from fedcode.privacy.accountant import Cost
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.trainer import LocalReport, Trainer
@@ -14,6 +14,9 @@ from fedcode.wire import Plan, Refusal, RefusalCode, Update, decode, encode
 
 class Member:
     """One organization's half.
+
+    Attributes:
+        error: why the last ``failed`` was answered, for the organization's own eyes.
 
     Args:
         name: the member's name in the roster.
@@ -37,7 +40,7 @@ class Member:
     ) -> None:
         self.name = name
         self.asset = asset
-        self.error: TrainingError | None = None
+        self.error: Exception | None = None
         self._agreement = agreement
         self._cost = cost
         self._allowance = allowance
@@ -65,7 +68,7 @@ class Member:
             return encode(self._take_part(plan))
         except BudgetExhausted:
             return encode(Refusal(digest, plan.round, self.name, RefusalCode.BUDGET))
-        except TrainingError as error:
+        except Exception as error:  # noqa: BLE001  a text could hold source code: none may leave
             self.error = error
             return encode(Refusal(digest, plan.round, self.name, RefusalCode.FAILED))
 

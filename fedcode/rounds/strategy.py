@@ -113,8 +113,14 @@ class SummingStrategy(Strategy):
         if reply.has_error():
             return Refusal(digest, server_round, member, RefusalCode.FAILED)
         received = decode(unpack(reply.content), weights=self.agreement.weights)
-        if isinstance(received, Plan) or (
-            (received.agreement, received.round, received.member) != (digest, server_round, member)
+        # Who refuses may not have been able to read the plan, or names the agreement it does know.
+        if isinstance(received, Refusal) and received.member == member:
+            return received
+        asked = (digest, server_round, member)
+        if not isinstance(received, ReceivedUpdate) or asked != (
+            received.agreement,
+            received.round,
+            received.member,
         ):
             raise WireError(f"{member} answered another plan")
         return received

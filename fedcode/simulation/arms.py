@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fedcode.agreement import Agreement, agree
+from fedcode.agreement import Agreement, agree, budget
 from fedcode.errors import TrainingError
-from fedcode.federation import Federation, OrganizationSettings, ServerSettings, TaskSettings
+from fedcode.federation import Federation, ServerSettings, TaskSettings
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.accountant import epsilon as epsilon_of
 from fedcode.privacy.ledger import BudgetLedger
@@ -72,12 +72,14 @@ class Noise:
     """What calibration decided for one task.
 
     Attributes:
-        order: of the Rényi filter.
+        budget: the Rényi filter of an organization with the federation's cap.
         noise_multiplier: std of the noise over the clipping norm.
+        all_tasks: the noise multipliers of all tasks, in the federation's order.
     """
 
-    order: float
+    budget: Filter
     noise_multiplier: float
+    all_tasks: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,11 @@ class Bench:
             return UnprotectedMember(name, agreement, train)
         policy = self.policy()
         organization = next(o for o in self.federation.members if o.name == name)
-        filter_ = member_filter(self.federation, organization, self.noise.order)
+        filter_ = (
+            self.noise.budget
+            if self.federation.cap(organization) == self.federation.privacy.epsilon
+            else budget(self.federation, organization, self.noise.all_tasks)
+        )
         ledger.open_account(
             organization.source,
             organization=name,
@@ -285,10 +291,3 @@ class Bench:
         records = [r for corpus in self.data.train.values() for r in corpus.records()]
         change, _ = self.learner.plain(records, 1)(state.weights, 1)
         return State(self.settings.rounds, state.weights + change)
-
-
-def member_filter(
-    federation: Federation, organization: OrganizationSettings, order: float
-) -> Filter:
-    """The filter that stops one organization: its own cap, at the federation's order."""
-    return Filter.for_budget(federation.cap(organization), federation.privacy.delta, order)

@@ -33,14 +33,16 @@ class Dataset:
     unseen: Mapping[str, Corpus]
 
     def labelled(self, labeller: Labeller) -> Dataset:
-        """The same data with labels on its records."""
+        """The same data with labels on the organizations' records.
+
+        Public code stays as it is: a task makes labels of its own there, others in every pass.
+        """
 
         def label(corpora: Mapping[str, Corpus]) -> dict[str, Corpus]:
             return {name: labeller.label(corpus) for name, corpus in corpora.items()}
 
         return replace(
             self,
-            public=labeller.label(self.public),
             train=label(self.train),
             heldout=label(self.heldout),
             validation=label(self.validation),

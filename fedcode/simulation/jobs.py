@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,9 +117,8 @@ _channel = Channel()
 
 
 def initialize(queue: Any, stop: Any, threads: int) -> None:
-    """Prepares a worker process: its link, its threads; a terminal's Ctrl-C is the program's."""
+    """Prepares a worker process: its link and its threads."""
     global _channel  # noqa: PLW0603  one link per process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     _channel = Channel(queue, stop)
 

@@ -69,7 +69,7 @@ class GradientLearner:
         self._model = build(task, seed)
         network.load(self._model, dict(warm))
         self._start = network.read(self._model)
-        self._private = PrivateNetwork(self._model)
+        self._private: PrivateNetwork | None = None
 
     def start(self) -> Vector:
         """The warm start's weights."""
@@ -78,7 +78,9 @@ class GradientLearner:
     def private(
         self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf
     ) -> PrivateTrainer[Any, Any]:
-        """DP-SGD on ``records``."""
+        """DP-SGD on ``records``; the members of an arm take turns on one network."""
+        if self._private is None:
+            self._private = PrivateNetwork(self._model)
         return PrivateTrainer(
             self._task, self._private, records, self._settings.training, policy, noise
         )
@@ -93,7 +95,6 @@ class GradientLearner:
 
         def train(weights: Vector, number: int) -> tuple[Vector, float]:
             steps = range((number - 1) * total // rounds, number * total // rounds)
-            self._private.hooked.disable_hooks()
             network.write(self._model, weights)
             loss = plain.train(
                 self._model,
@@ -103,7 +104,6 @@ class GradientLearner:
                 learning_rate=s.learning_rate,
                 weight_decay=s.weight_decay,
             )
-            self._private.hooked.enable_hooks()
             return network.read(self._model) - weights, loss
 
         return train

@@ -125,7 +125,7 @@ def _organization(federation: Federation, name: str, corpus: Corpus) -> dict[str
 
 def _ledger(federation: Federation, path: Path) -> list[dict[str, Any]]:
     rows = []
-    with BudgetLedger.open(path, read_only=True) as ledger:
+    with BudgetLedger.open(path) as ledger:
         for organization in federation.members:
             account = ledger.account(organization.source)
             if account is None:

@@ -88,9 +88,9 @@ def simulate(
     view.read(whole, calibration)
     jobs = _jobs(federation, options, calibration, folder)
     workers = Workers(max(1, min(cores // federation.threads, len(jobs))), federation.threads)
-    schedule = Schedule(workers, folder / "checkpoint", view.progress)
+    schedule = Schedule(workers, folder / "checkpoint", view.progress, view.finished)
     try:
-        with view.training(federation, len(jobs)):
+        with view.training(federation, sum(job.folder is None for job in jobs)):
             schedule.run(_warm_starts(jobs), jobs)
     except Interrupted as error:
         raise Interrupted(
@@ -165,7 +165,8 @@ def _jobs(
     for number, task in enumerate(federation.tasks):
         noise = None
         if calibration is not None:
-            noise = Noise(calibration.filter.order, calibration.noise_multipliers[number])
+            all_tasks = calibration.noise_multipliers
+            noise = Noise(calibration.filter, all_tasks[number], all_tasks)
         for seed in range(federation.seed, federation.seed + options.seeds):
             for arm in _arms(members, options, first=seed == federation.seed):
                 first = arm.key == main and seed == federation.seed

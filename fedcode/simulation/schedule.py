@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import queue
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +21,20 @@ from fedcode.simulation.checkpoints import load_result, save_result
 from fedcode.simulation.jobs import Job, Progress, initialize, run
 
 Tell = Callable[[Progress], None]
+Finished = Callable[[Job], None]
 
 _POLL_SECONDS = 0.1
+
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+"""glibc keeps the big logits' memory instead of asking the kernel for it anew: a quarter faster."""
 
 
 class Workers:
     """A pool of processes with a link back; ``stop`` asks all of them to come to an end."""
 
     def __init__(self, processes: int, threads: int) -> None:
+        for name, value in _ALLOCATOR.items():
+            os.environ.setdefault(name, value)
         context = multiprocessing.get_context("spawn")
         self._queue: Any = context.Queue()
         self._stop = context.Event()
@@ -34,8 +43,12 @@ class Workers:
         )
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
-        """Starts ``job`` when a process is free."""
-        return self._pool.submit(run, job)
+        """Starts ``job`` when a process is free. New processes never see a terminal's Ctrl-C."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return self._pool.submit(run, job)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def stop(self) -> None:
         """Jobs end at their next whole round."""
@@ -66,12 +79,14 @@ class Schedule:
         workers: the processes.
         folder: finished arms are kept here, and not run again.
         tell: called with every progress.
+        finished: called with every arm that is done.
     """
 
-    def __init__(self, workers: Workers, folder: Path, tell: Tell) -> None:
+    def __init__(self, workers: Workers, folder: Path, tell: Tell, finished: Finished) -> None:
         self._workers = workers
         self._folder = folder
         self._tell = tell
+        self._finished = finished
         self._running: dict[Future[dict[str, Any]], Job] = {}
         self.results: dict[str, dict[str, Any]] = {}
 
@@ -97,6 +112,8 @@ class Schedule:
         except KeyboardInterrupt:
             self._wind_down()
             raise Interrupted("stopped by Ctrl-C") from None
+        except BrokenProcessPool as error:
+            raise Interrupted("a worker process was killed; was there enough memory?") from error
 
     def _step(self, waiting: list[Job]) -> list[Job]:
         done, _ = wait(self._running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -119,18 +136,20 @@ class Schedule:
         result = load_result(self._folder, job.name)
         if result is not None:
             self.results[job.name] = result
+            self._finished(job)
         return result is not None
 
     def _keep(self, job: Job, result: dict[str, Any]) -> None:
         self.results[job.name] = result
         save_result(self._folder, job.name, result)
+        self._finished(job)
 
     def _wind_down(self) -> None:
         self._workers.stop()
         pending = [future for future in self._running if not future.cancel()]
         try:
             for future in pending:
-                with contextlib.suppress(Interrupted):
+                with contextlib.suppress(Interrupted, BrokenProcessPool):
                     self._keep(self._running[future], future.result())
         except KeyboardInterrupt:
             self._workers.kill()

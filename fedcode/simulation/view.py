@@ -21,6 +21,7 @@ from rich.progress import (
 from fedcode.federation import Federation
 from fedcode.privacy.calibration import Calibration
 from fedcode.record import Corpus
+from fedcode.simulation.jobs import Job
 from fedcode.simulation.jobs import Progress as Told
 from fedcode.task import Metric
 from fedcode.tasks import metrics_of
@@ -38,7 +39,6 @@ class View:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._metrics: dict[str, Metric] = {}
-        self._others: dict[str, float] = {}
         self._rest: TaskID | None = None
 
     def reading(self, federation: Federation) -> None:
@@ -73,8 +73,8 @@ class View:
         )
 
     @contextmanager
-    def training(self, federation: Federation, jobs: int) -> Iterator[None]:
-        """Shows the bars while the block runs."""
+    def training(self, federation: Federation, others: int) -> Iterator[None]:
+        """Shows the bars while the block runs; ``others`` arms are there to compare with."""
         bars = Progress(
             TextColumn("{task.description:<11}"),
             BarColumn(bar_width=18),
@@ -89,8 +89,7 @@ class View:
             for task in federation.tasks:
                 self._metrics[task.name] = metrics_of(task.name)[0]
                 self._tasks[task.name] = bars.add_task(task.name, total=task.rounds, said="")
-            if jobs > 2 * len(federation.tasks):
-                self._rest = bars.add_task("comparison", total=jobs, said="")
+            self._rest = bars.add_task("comparison", total=others, said="")
             yield
         self._bars = None
 
@@ -108,9 +107,13 @@ class View:
             self._bars.update(
                 self._tasks[task], completed=told.done, said=self._line(task, told.line)
             )
-        elif self._rest is not None:
-            self._others[told.job] = told.done / told.of
-            self._bars.update(self._rest, completed=int(sum(self._others.values())))
+
+    def finished(self, job: Job) -> None:
+        """An arm is done."""
+        if self._bars is not None and self._rest is not None and job.folder is None:
+            self._bars.update(
+                self._rest, advance=1, said=f"{job.task}, {job.arm.title}" if job.arm else ""
+            )
 
     def _line(self, task: str, line: Mapping[str, Any]) -> str:
         metric = self._metrics[task]

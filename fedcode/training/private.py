@@ -54,10 +54,20 @@ class PrivateNetwork:
 
     def train(self) -> None:
         """Ready to train, without dropout: it would only add to the noise."""
+        self._forget()
         self.hooked.train()
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.eval()
+
+    def _forget(self) -> None:
+        """Drops what a round that failed between forward and backward has left in the hooks."""
+        for module in self.model.modules():
+            for name in ("activations", "max_batch_len"):
+                vars(module).pop(name, None)
+        for parameter in self.model.parameters():
+            vars(parameter).update(_forward_counter=0, grad_sample=None)
+            vars(parameter).pop("_current_grad_sample", None)
 
 
 class PrivateOptimizer(DPOptimizer):

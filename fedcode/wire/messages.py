@@ -157,7 +157,7 @@ def _unframe(data: bytes, weights: int) -> tuple[bytes, dict[str, Any], Vector]:
     text = data[start : start + size]
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WireError("the header is not JSON") from error
     if not isinstance(header, dict) or _canonical(header) != text:
         raise WireError("the header is not canonical")

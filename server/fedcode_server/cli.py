@@ -38,7 +38,8 @@ def plan(
     console = Console()
     console.print(
         f"{asked.name}: {len(asked.members)} members, unit {asked.privacy.unit}, "
-        f"ε ≤ {asked.privacy.epsilon:g}, δ = {asked.privacy.delta:g}"
+        f"ε ≤ {asked.privacy.epsilon:g}, δ = {asked.privacy.delta:g}",
+        soft_wrap=True,
     )
     console.print(_table(found))
 

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Noise, calibration, accounting and the ledger."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from fedcode.privacy.accountant import epsilon
+from fedcode.privacy.calibration import Plan, calibrate
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.noise import SecureGenerator
+from fedcode.record import PrivacyUnit
+from tests.benchmarks.figure import Figure, at_least, at_most, seconds
+
+
+def figures() -> list[Figure]:
+    """The privacy core, one thread."""
+    generator = SecureGenerator()
+    drawn = 4_000_000 / seconds(lambda: generator.gaussian(4_000_000, 1.0))
+    plans = [Plan(0.1, 20), Plan(0.05, 50, share=0.5)]
+    halves = [Plan(p.sampling_rate, p.rounds, share=0.5) for p in plans]
+    calibration = seconds(lambda: calibrate(8.0, 1e-5, halves))
+    steps = iter(range(1, 10_000))
+    shown = seconds(lambda: epsilon({(0.9, 0.1): next(steps)}, 1e-5), 9)
+    return [
+        at_least("privacy", "Gaussian noise", drawn / 1e6, "M samples/s", 20),
+        at_most("privacy", "calibration of two tasks", calibration, "s", 1.0),
+        Figure("privacy", "epsilon shown, once per round", shown, "s"),
+        Figure("privacy", "charges, on disk", _charges(), "1/s"),
+    ]
+
+
+def _charges() -> float:
+    budget = calibrate(8.0, 1e-5, [Plan(0.01, 100_000)]).filter
+    cost = budget.cost(50.0, 0.01, 1)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        BudgetLedger.open(Path(folder) / "ledger.sqlite") as ledger,
+    ):
+        unit = PrivacyUnit.FUNCTION
+        ledger.open_account("asset", organization="bench", unit=unit, budget=budget)
+
+        def hundred() -> None:
+            for number in range(1, 101):
+                ledger.charge(cost, asset="asset", agreement="0" * 64, task="t", round=number)
+
+        return 100 / seconds(hundred)

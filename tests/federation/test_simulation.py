@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole simulations as a person runs them, on a small federation."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+from small import write_federation
+
+from fedcode.privacy.ledger import BudgetLedger
+
+PROGRAM = str(Path(sys.executable).parent / "fedcode")
+
+
+def fedcode(cache: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Runs the program to its end."""
+    return subprocess.run(
+        [PROGRAM, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment(cache),
+        timeout=300,
+    )
+
+
+def environment(cache: Path) -> dict[str, str]:
+    return {**os.environ, "FEDCODE_CACHE": str(cache), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+class Run:
+    """One finished run."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.cache, self.out = base, base / "cache", base / "out"
+        self.toml = write_federation(base)
+        self.done = fedcode(self.cache, "simulate", self.toml, "--compare", "--out", self.out)
+
+    def read(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.out / name).read_text(encoding="utf-8"))
+        return value
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("simulation"))
+
+
+def test_it_ends_well_and_briefly(run: Run) -> None:
+    assert run.done.returncode == 0, run.done.stderr
+    assert "federated, private" in run.done.stdout
+    assert str(run.out / "report.html") in run.done.stdout.replace("\n", "")
+    assert len(run.done.stdout.splitlines()) <= 20
+    assert "Traceback" not in run.done.stderr
+    assert "Warning" not in run.done.stderr
+
+
+def test_the_folder_holds_what_was_promised_and_nothing_else(run: Run) -> None:
+    assert sorted(p.name for p in run.out.iterdir()) == [
+        "ledger.sqlite",
+        "manifest.json",
+        "report.html",
+        "result.json",
+        "weights.safetensors",
+    ]
+
+
+def test_every_arm_is_in_the_result(run: Run) -> None:
+    (task,) = run.read("result.json")["tasks"]
+    arms = [(arm["key"], arm["member"]) for arm in task["arms"]]
+    assert arms == [
+        ("public", None),
+        ("alone", "alpha"),
+        ("alone", "beta"),
+        ("federated", None),
+        ("federated-plain", None),
+        ("centralized-plain", None),
+        ("baseline", None),
+    ]
+    assert len(task["curves"]) == task["rounds_planned"] == 3
+    assert all(line["survivors"] == ["alpha", "beta"] for line in task["curves"])
+    assert {arm["epsilon"] is not None for arm in task["arms"] if arm["private"]} == {True}
+    assert {arm["epsilon"] for arm in task["arms"] if not arm["private"]} == {None}
+    bits = [arm["unseen"]["bits"]["mean"] for arm in task["arms"]]
+    assert len(set(bits)) == len(bits), "two arms are the same model"
+
+
+def test_a_simulation_says_that_its_noise_protects_nobody(run: Run) -> None:
+    assert run.read("result.json")["simulation"]["seeded_noise"] is True
+    assert run.read("manifest.json")["seeded_noise"] is True
+
+
+def test_the_ledger_has_every_round_and_stays_below_the_cap(run: Run) -> None:
+    with BudgetLedger.open(run.out / "ledger.sqlite", read_only=True) as ledger:
+        assert ledger.verify() == 2 + 2 * 2 * 3  # two accounts; each round charged and sent
+        for account in ledger.accounts():
+            history = ledger.history(account.asset)
+            assert [charge.round for charge in history] == [1, 2, 3]
+            assert {charge.state for charge in history} == {"SENT"}
+            assert 0 < ledger.epsilon(account.asset) <= 8
+    spent = {row["epsilon_spent"] for row in run.read("result.json")["ledger"]}
+    last = run.read("result.json")["tasks"][0]["curves"][-1]["epsilon"]
+    assert spent == set(last.values())
+
+
+def test_the_weights_are_those_of_the_last_round(run: Run) -> None:
+    weights = load_file(run.out / "weights.safetensors")
+    assert "completion/embedding.weight" in weights
+    digests = run.read("manifest.json")["weights"]["completion"]
+    assert len(digests) == len(set(digests)) == 3
+
+
+def test_the_manifest_tells_what_a_repetition_needs(run: Run) -> None:
+    manifest = run.read("manifest.json")
+    assert manifest["packages"]["torch"]
+    assert manifest["hardware"]["cores"] >= 1
+    assert set(manifest["fingerprints"]) == {"alpha", "beta", "gamma"}
+    assert manifest["federation"]["tasks"][0]["model"]["hidden"] == 8
+
+
+def test_again_gives_the_same_weights(run: Run) -> None:
+    done = fedcode(run.cache, "simulate", "--again", run.out, "--out", run.base / "again")
+    assert done.returncode == 0, done.stderr
+    assert "completion: the same weights after every round" in done.stdout
+
+
+def test_again_notices_other_weights(run: Run, tmp_path: Path) -> None:
+    other = run.read("manifest.json")
+    other["weights"]["completion"][-1] = "0" * 64
+    (tmp_path / "manifest.json").write_text(json.dumps(other), encoding="utf-8")
+    done = fedcode(run.cache, "simulate", "--again", tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "OTHER weights" in done.stdout
+
+
+def test_another_seed_gives_other_weights(run: Run, tmp_path: Path) -> None:
+    done = fedcode(run.cache, "simulate", run.toml, "--seed", 2, "--json", "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    other = json.loads((tmp_path / "o" / "manifest.json").read_text(encoding="utf-8"))
+    mine = run.read("manifest.json")["weights"]["completion"]
+    assert not set(mine) & set(other["weights"]["completion"])
+    assert json.loads(done.stdout)["tasks"][0]["name"] == "completion"
+
+
+def test_report_shows_a_run_again(run: Run) -> None:
+    page = run.out / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    done = fedcode(run.cache, "report", run.out)
+    assert done.returncode == 0, done.stderr
+    assert "federated, private" in done.stdout
+    assert page.read_bytes() == before
+
+
+def test_ctrl_c_then_resume_gives_what_an_unbroken_run_gives(tmp_path: Path) -> None:
+    toml = write_federation(tmp_path, rounds=60)
+    whole = tmp_path / "whole"
+    start = [PROGRAM, "simulate", str(toml), "--out"]
+    broken = subprocess.Popen(
+        [*start, str(tmp_path / "broken")],
+        env=environment(tmp_path / "cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    checkpoint = tmp_path / "broken" / "checkpoint"
+    deadline = time.monotonic() + 120
+    while not list(checkpoint.glob("*.state")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(broken.pid, signal.SIGINT)
+    _, said = broken.communicate(timeout=120)
+    assert broken.returncode == 2, said
+    hint = f"hint: continue with: fedcode simulate --resume {tmp_path / 'broken'}"
+    assert said.splitlines()[-1] == hint
+    assert not (tmp_path / "broken" / "result.json").exists()
+
+    early = fedcode(tmp_path / "cache", "report", tmp_path / "broken")
+    assert early.returncode == 2
+    assert "not finished" in early.stderr
+
+    resumed = fedcode(tmp_path / "cache", "simulate", "--resume", tmp_path / "broken")
+    assert resumed.returncode == 0, resumed.stderr
+    unbroken = fedcode(tmp_path / "cache", "simulate", toml, "--out", whole)
+    assert unbroken.returncode == 0, unbroken.stderr
+    one, other = (
+        json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["weights"]["completion"]
+        for folder in (tmp_path / "broken", whole)
+    )
+    assert len(one) == 60
+    assert one == other
+
+
+def test_a_lower_cap_stops_one_organization_and_the_others_go_on(run: Run, tmp_path: Path) -> None:
+    text = run.toml.read_text(encoding="utf-8")
+    lower = text.replace('source = "path:beta"', 'source = "path:beta"\nepsilon = 5.0')
+    toml = run.base / "lower.toml"
+    toml.write_text(lower, encoding="utf-8")
+    done = fedcode(run.cache, "simulate", toml, "--json", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    (task,) = json.loads(done.stdout)["tasks"]
+    last = task["curves"][-1]
+    assert last["survivors"] == ["alpha"]
+    assert last["refusals"] == {"beta": "budget"}
+    assert last["epsilon"]["beta"] <= 5.0
+    assert last["epsilon"]["alpha"] > last["epsilon"]["beta"]
+    shown = fedcode(run.cache, "report", tmp_path / "out").stdout
+    assert "beta" in shown, "the run must say who stopped"
+
+
+def test_without_privacy_there_is_no_ledger(run: Run, tmp_path: Path) -> None:
+    done = fedcode(
+        run.cache, "simulate", run.toml, "--no-privacy", "--json", "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["privacy"] is None
+    assert result["ledger"] == []
+    assert not (tmp_path / "out" / "ledger.sqlite").exists()
+    assert [arm["key"] for arm in result["tasks"][0]["arms"]] == ["public", "federated-plain"]

@@ -1,0 +1,399 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""The coordinator's and the organization's programs, as a person types them."""
+
+import contextlib
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from small import write_federation
+
+import fedcode_client.cli
+import fedcode_server.cli
+from fedcode.privacy.accountant import Filter, epsilon
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.record import PrivacyUnit
+
+BUDGET = Filter.for_budget(8.0, 1e-5, 4.0)
+COST = BUDGET.cost(1.0, 0.1, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A federation of made-up code, and the ledger of one of its members."""
+    folder = tmp_path_factory.mktemp("programs")
+    write_federation(folder)
+    with BudgetLedger.open(folder / "ledger.sqlite") as ledger:
+        for asset, organization in (("root:1f2e", "alpha"), ("root:9a8b", "alpha labs")):
+            ledger.open_account(
+                asset, organization=organization, unit=PrivacyUnit.FUNCTION, budget=BUDGET
+            )
+        for number in (1, 2):
+            receipt = ledger.charge(
+                COST, asset="root:1f2e", agreement="ab" * 32, task="completion", round=number
+            )
+        ledger.sent(receipt)
+    return folder
+
+
+@dataclass
+class Done:
+    """What a program has left: as subprocess tells it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+PROGRAMS = {"fedcode-server": fedcode_server.cli.main, "fedcode-client": fedcode_client.cli.main}
+
+
+@pytest.fixture(scope="module")
+def typed(folder):
+    """Runs a command line in the folder, inside this process: it starts faster."""
+
+    def run(line):
+        program, *words = line.split()
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.setattr(sys, "argv", [program, *words])
+            patch.setenv("FEDCODE_CACHE", str(folder / "cache"))
+            with pytest.raises(SystemExit) as left:
+                PROGRAMS[program]()
+        return Done(left.value.code or 0, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def said(typed):
+    """What a command line that succeeds prints; it says nothing on stderr."""
+
+    def stdout(line):
+        done = typed(line)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return stdout
+
+
+@pytest.fixture(scope="module")
+def refused(typed):
+    """What a command line that fails says: one line and a hint, on stderr only."""
+
+    def message(line):
+        done = typed(line)
+        assert (done.returncode, done.stdout) == (2, "")
+        first, second = done.stderr.splitlines()
+        program = line.split()[0]
+        assert first.startswith(f"{program}: ")
+        text = first.removeprefix(f"{program}: ")
+        assert text
+        assert not text.endswith(".")
+        assert second.startswith("hint: ")
+        assert len(second) > len("hint: ")
+        return text
+
+    return message
+
+
+def test_the_coordinator_says_what_a_federation_costs(said) -> None:
+    lines = said("fedcode-server plan federation.toml").splitlines()
+    assert lines[0] == "small: 2 members, unit function, ε ≤ 8, δ = 0.001"
+    assert lines[1].split() == [
+        *("task", "rounds", "steps", "sampling", "rate", "noise", "multiplier", "ε")
+    ]
+    task, rounds, steps, rate, noise, spent = lines[2].split()
+    assert (task, rounds, steps, rate) == ("completion", "3", "3", "0.3")
+    assert 0.3 < float(noise) < 2.0
+    assert 4.0 < float(spent) <= 8.0
+    assert len(lines) == 3
+
+
+def test_the_plan_for_machines(said) -> None:
+    (price,) = json.loads(said("fedcode-server plan federation.toml --json"))
+    assert (price["task"], price["rounds"], price["steps"]) == ("completion", 3, 3)
+    assert price["epsilon"] == epsilon({(price["noise_multiplier"], 0.3): 3}, 1e-3) <= 8.0
+
+
+def test_the_coordinator_needs_no_source_code(folder, said) -> None:
+    text = (folder / "federation.toml").read_text().replace("path:", "path:/nowhere/")
+    (folder / "elsewhere.toml").write_text(text)
+    assert said("fedcode-server plan elsewhere.toml") == said("fedcode-server plan federation.toml")
+
+
+def test_an_organization_previews_what_would_be_asked_of_it(said) -> None:
+    lines = said("fedcode-client preview federation.toml alpha").splitlines()
+    assert lines[0].startswith("8 files, ")
+    assert "records to train on; our cap is ε = 8, all tasks together cost ε = " in lines[0]
+    task, rounds, affordable, batch, noise, spent = lines[2].split()
+    assert (task, rounds, affordable) == ("completion", "3", "3")
+    assert float(batch) > 1
+    assert float(noise) > 0
+    assert lines[0].endswith(f"ε = {spent}")
+
+
+def test_the_preview_for_machines_agrees_with_the_plan(said) -> None:
+    ours = json.loads(said("fedcode-client preview federation.toml beta --json"))
+    (price,) = json.loads(said("fedcode-server plan federation.toml --json"))
+    (task,) = ours["tasks"]
+    for key in ("task", "rounds", "noise_multiplier", "epsilon"):
+        assert task[key] == price[key]
+    assert task["expected_batch"] == pytest.approx(0.3 * ours["records"])
+    assert ours["epsilon"] == price["epsilon"]
+
+
+def test_a_lower_cap_of_our_own_pays_for_fewer_rounds(folder, said) -> None:
+    text = (folder / "federation.toml").read_text()
+    text = text.replace('source = "path:alpha"', 'source = "path:alpha"\nepsilon = 5.0')
+    (folder / "capped.toml").write_text(text)
+    ours = json.loads(said("fedcode-client preview capped.toml alpha --json"))
+    assert ours["epsilon_cap"] == 5.0
+    assert 0 < ours["tasks"][0]["rounds_affordable"] < 3
+
+
+def test_a_preview_leaves_nothing_behind_but_the_cache(folder, said) -> None:
+    before = {p.name for p in folder.iterdir()} | {"cache"}
+    said("fedcode-client preview federation.toml alpha")
+    assert {p.name for p in folder.iterdir()} == before
+
+
+def test_the_ledger_shows_every_account(said) -> None:
+    lines = said("fedcode-client ledger show ledger.sqlite").splitlines()
+    assert lines[1].split() == [
+        *("alpha", "root:1f2e", "function", "2.468", "8", "1e-05", "2", "92.8%")
+    ]
+    assert lines[2].split()[-5:] == ["0.000", "8", "1e-05", "0", "100.0%"]
+    assert len(lines) == 3
+
+
+def test_the_ledger_for_machines(said) -> None:
+    first, second = json.loads(said("fedcode-client ledger show ledger.sqlite --json"))
+    assert (first["asset"], first["organization"], first["charges"]) == ("root:1f2e", "alpha", 2)
+    assert first["epsilon_spent"] == epsilon({(1.0, 0.1): 6}, 1e-5)
+    assert first["left"] == 1 - 2 * COST.nano / BUDGET.budget_nano
+    assert (second["organization"], second["left"]) == ("alpha labs", 1.0)
+
+
+def test_a_ledger_is_verified_to_its_head(folder, said) -> None:
+    with BudgetLedger.open(folder / "ledger.sqlite", read_only=True) as ledger:
+        head = ledger.head
+    words = said("fedcode-client ledger verify ledger.sqlite")
+    assert words == f"5 rows, every one in order; head {head}\n"
+
+
+def test_a_ledger_is_exported_row_by_row(said) -> None:
+    rows = [json.loads(r) for r in said("fedcode-client ledger export ledger.sqlite").splitlines()]
+    assert [r["seq"] for r in rows] == [1, 2, 3, 4, 5]
+    assert [r["kind"] for r in rows] == ["OPENED", "OPENED", "RESERVED", "RESERVED", "SENT"]
+    assert [a["hash"] for a in rows[:-1]] == [b["previous"] for b in rows[1:]]
+    assert rows[2]["body"]["cost_nano"] == COST.nano
+
+
+def test_reading_a_ledger_changes_no_byte_of_it(folder, said) -> None:
+    before = (folder / "ledger.sqlite").read_bytes()
+    for what in ("show", "verify", "export"):
+        said(f"fedcode-client ledger {what} ledger.sqlite")
+    assert (folder / "ledger.sqlite").read_bytes() == before
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fedcode-server plan missing.toml", "missing.toml cannot be read"),
+        ("fedcode-server plan alpha", "alpha cannot be read"),
+        ("fedcode-server plan ledger.sqlite", "ledger.sqlite"),
+        ("fedcode-server plan alpha/module_0.py", "alpha/module_0.py is not TOML"),
+        ("fedcode-server plan", "missing argument"),
+        ("fedcode-server plan federation.toml --jsn", "no such option"),
+        ("fedcode-server train", "no such command 'train'"),
+        ("fedcode-client preview missing.toml alpha", "missing.toml cannot be read"),
+        ("fedcode-client preview federation.toml stranger", "stranger is no member of small"),
+        ("fedcode-client preview federation.toml gamma", "gamma is no member of small"),
+        ("fedcode-client preview federation.toml", "missing argument"),
+        ("fedcode-client ledger show missing.sqlite", "missing.sqlite is not a file"),
+        ("fedcode-client ledger verify alpha", "alpha is not a file"),
+        ("fedcode-client ledger export federation.toml", "federation.toml is not a ledger"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line_and_a_hint(refused, line, message) -> None:
+    assert message in refused(line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rounds = 3", "rounds = 0", "tasks.0.rounds"),
+        ("delta = 1e-3", "delta = 1e-3\nepsilon = 0", "privacy.epsilon"),
+        ('name = "small"', 'name = "small"\nseeds = 2', "seeds"),
+        ('name = "beta"', 'name = "alpha"', "organization alpha is named twice"),
+        ("delta = 1e-3", "delta = 1e-9\nepsilon = 1e-3", "epsilon 0.001 is too small for delta"),
+    ],
+)
+def test_a_federation_that_cannot_be_is_refused_by_both(folder, refused, old, new, message) -> None:
+    text = (folder / "federation.toml").read_text()
+    assert old in text
+    (folder / "edited.toml").write_text(text.replace(old, new))
+    assert message in refused("fedcode-server plan edited.toml")
+    assert message in refused("fedcode-client preview edited.toml alpha")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("path:alpha", "path:nowhere", "nowhere"),
+        ("path:alpha", "path:bare", "bare"),
+        ("delta = 1e-3", "delta = 0.1", "delta 0.1 is not below 1/records"),
+        ("sampling_rate = 0.3", "sampling_rate = 0.001", "are too few for sampling_rate 0.001"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_by_its_owner(folder, refused, old, new, message) -> None:
+    (folder / "bare").mkdir(exist_ok=True)
+    text = (folder / "federation.toml").read_text()
+    assert old in text
+    (folder / "unfit.toml").write_text(text.replace(old, new))
+    assert message in refused("fedcode-client preview unfit.toml alpha")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:6000])
+
+
+def overwritten(path):
+    data = bytearray(path.read_bytes())
+    for place in range(4096, len(data), 97):
+        data[place] ^= 0xFF
+    path.write_bytes(data)
+
+
+def sql(*statements):
+    def change(path):
+        connection = sqlite3.connect(path)
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+
+    return change
+
+
+CHEAPER = "UPDATE entries SET body = replace(body, '\"steps\":3', '\"steps\":1') WHERE seq = 3"
+DAMAGES = {
+    "cut": (cut, "is not a ledger"),
+    "overwritten": (overwritten, "cannot be read"),
+    "edited": (sql(CHEAPER), "row 3 of the ledger"),
+    "not json": (sql("UPDATE entries SET body = 'x' WHERE seq = 1"), "row 1 of the ledger"),
+    "row removed": (sql("DELETE FROM entries WHERE seq = 4"), "row 4 of the ledger"),
+    "other version": (sql("PRAGMA user_version = 9"), "has schema version 9, not 1"),
+    "other database": (sql("DROP TABLE entries"), "ledger"),
+}
+
+
+@pytest.mark.parametrize("what", ["show", "verify", "export"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_ledger_is_not_believed(folder, typed, what, damage) -> None:
+    damage, message = DAMAGES[damage]
+    path = folder / "damaged.sqlite"
+    for name in ("damaged.sqlite", "damaged.sqlite-shm", "damaged.sqlite-wal"):
+        (folder / name).unlink(missing_ok=True)
+    path.write_bytes((folder / "ledger.sqlite").read_bytes())
+    damage(path)
+    done = typed(f"fedcode-client ledger {what} damaged.sqlite")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("fedcode-client: ")
+    assert message in first
+    assert second.startswith("hint: ")
+    if what != "export":  # which prints the rows that are in order
+        assert done.stdout == ""
+
+
+# The rules of the terminal.
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fedcode-server plan federation.toml --json",
+        "fedcode-client preview federation.toml alpha",
+        "fedcode-client ledger verify ledger.sqlite",
+        "fedcode-client ledger verify missing.sqlite",
+    ],
+)
+def test_the_installed_programs_do_the_same(folder, typed, line) -> None:
+    program, *words = line.split()
+    done = subprocess.run(
+        [Path(sys.executable).parent / program, *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "FEDCODE_CACHE": str(folder / "cache")},
+        timeout=120,
+    )
+    assert Done(done.returncode, done.stdout, done.stderr) == typed(line)
+
+
+def test_without_words_a_program_says_what_it_can_do(typed) -> None:
+    for program, command in (("fedcode-server", "plan"), ("fedcode-client", "preview")):
+        done = typed(program)
+        assert done.returncode == 2
+        assert command in done.stdout + done.stderr
+        assert f"{program}: " not in done.stderr
+
+
+def test_help_is_no_failure(said) -> None:
+    assert "FEDERATION.toml" in said("fedcode-server plan --help")
+    assert "LEDGER" in said("fedcode-client ledger verify --help")
+
+
+def terminal(body):
+    code = f"""
+import typer
+from fedcode.errors import RunError
+from fedcode.terminal import run
+app = typer.Typer(pretty_exceptions_enable=False)
+@app.command()
+def command():
+    {body}
+run(app, "program")
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "stderr"),
+    [
+        ("print('done')", 0, ""),
+        ("raise typer.Exit(1)", 1, ""),
+        ("raise typer.Exit()", 0, ""),
+        ("raise KeyboardInterrupt", 2, "program: stopped by Ctrl-C\n"),
+        ("raise typer.Abort()", 2, "program: stopped by Ctrl-C\n"),
+        ("raise RunError('no', 'try')", 2, "program: no\nhint: try\n"),
+        ("raise RunError('no')", 2, "program: no\n"),
+        ("raise RunError('one\\ntwo', 'try')", 2, "program: one two\nhint: try\n"),
+    ],
+)
+def test_exit_codes(body, code, stderr) -> None:
+    done = terminal(body)
+    assert (done.returncode, done.stderr) == (code, stderr)
+
+
+def test_a_mistake_of_ours_is_not_dressed_up_as_the_persons() -> None:
+    done = terminal("raise ZeroDivisionError('ours')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""A federation's file: strict, and clear about what is wrong with it."""
+
+import json
+
+import pytest
+
+from fedcode.errors import ConfigError
+from fedcode.federation import Federation, check, load, parse
+from fedcode.record import PrivacyUnit
+
+SMALL = """
+name = "small"
+[[tasks]]
+name = "completion"
+[[organizations]]
+name = "acme"
+source = "path:acme"
+"""
+
+WHOLE = """
+name = "whole"
+purpose = "testing"
+seed = 7
+[privacy]
+epsilon = 4
+delta = 1e-6
+[public]
+source = "stdlib"
+max_tokens = 1000
+[[tasks]]
+name = "completion"
+rounds = 3
+budget_share = 0.75
+model = { vocabulary = 512, cell = "lstm" }
+[tasks.training]
+steps_per_round = 2
+sampling_rate = 0.2
+clipping = "normalized"
+optimizer = "adam"
+learning_rate = 1e-3
+[tasks.server]
+algorithm = "fedyogi"
+[[tasks]]
+name = "ngram"
+budget_share = 0.25
+[[organizations]]
+name = "acme"
+source = "path:acme"
+epsilon = 2.0
+[[organizations]]
+name = "globex"
+source = "wheel:../globex-1.0.whl"
+[[organizations]]
+name = "initech"
+source = "package:initech"
+role = "unseen"
+"""
+
+
+def test_few_lines_are_enough() -> None:
+    federation = parse(SMALL)
+    assert (federation.name, federation.privacy.epsilon) == ("small", 8.0)
+    assert federation.privacy.unit is PrivacyUnit.FUNCTION
+    assert [o.name for o in federation.members] == ["acme"]
+    assert federation.tasks[0].training.steps_per_round == 1
+
+
+def test_every_line_is_read() -> None:
+    federation = parse(WHOLE)
+    task = federation.tasks[0]
+    assert (federation.purpose, federation.seed, federation.public.max_tokens) == (
+        "testing",
+        7,
+        1000,
+    )
+    assert (task.rounds, task.budget_share, task.model["cell"]) == (3, 0.75, "lstm")
+    assert (task.training.optimizer, task.server.algorithm) == ("adam", "fedyogi")
+    assert [o.name for o in federation.members] == ["acme", "globex"]
+    assert [federation.cap(o) for o in federation.organizations] == [2.0, 4.0, 4.0]
+
+
+def test_an_organizations_cap_only_lowers_the_federations() -> None:
+    federation = parse(SMALL + "epsilon = 20.0")
+    assert federation.cap(federation.members[0]) == 8.0
+
+
+def test_a_stored_federation_is_the_same() -> None:
+    federation = parse(WHOLE)
+    assert check(json.loads(json.dumps(federation.model_dump(mode="json")))) == federation
+
+
+def test_nothing_can_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse(SMALL).privacy.epsilon = 100.0
+
+
+def wrong(text, name="federation"):
+    """The error that ``text`` is refused with, in one line and with a hint."""
+    with pytest.raises(ConfigError) as found:
+        parse(text, name)
+    message = str(found.value)
+    assert message.startswith(name)
+    assert "\n" not in message
+    assert not message.endswith(".")
+    assert found.value.hint
+    return message
+
+
+TASK = '[[tasks]]\nname = "completion"\n'
+TRAINING = "[tasks.training]\n"
+
+
+def with_top(line):
+    return line + SMALL
+
+
+def with_privacy(line):
+    return SMALL.replace(TASK, f"[privacy]\n{line}\n{TASK}")
+
+
+def with_task(lines):
+    return SMALL.replace(TASK, TASK + lines + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        (with_top("rouns = 3"), "rouns", "extra inputs"),
+        (with_task("epochs = 3"), "tasks.0.epochs", "extra inputs"),
+        (with_task(TRAINING + "sigma = 1.0"), "tasks.0.training.sigma", "extra inputs"),
+        (SMALL + "secret = true", "organizations.0.secret", "extra inputs"),
+        (with_task("rounds = 0"), "tasks.0.rounds", "greater than or equal to 1"),
+        (with_task("rounds = 2.0"), "tasks.0.rounds", "valid integer"),
+        (with_task('rounds = "2"'), "tasks.0.rounds", "valid integer"),
+        (with_task("rounds = true"), "tasks.0.rounds", "valid integer"),
+        (with_task("budget_share = 1.5"), "tasks.0.budget_share", "less than or equal to 1"),
+        (with_task("budget_share = 0"), "tasks.0.budget_share", "greater than 0"),
+        (with_task(TRAINING + "sampling_rate = 1.01"), "sampling_rate", "less than or equal to 1"),
+        (with_task(TRAINING + "sampling_rate = 0"), "sampling_rate", "greater than 0"),
+        (with_task(TRAINING + "sampling_rate = '0.5'"), "sampling_rate", "valid number"),
+        (with_task(TRAINING + "clipping_norm = -1.0"), "clipping_norm", "greater than 0"),
+        (with_task(TRAINING + "noise_multiplier = 0"), "noise_multiplier", "greater than 0"),
+        (with_task(TRAINING + "noise_multiplier = nan"), "noise_multiplier", "finite"),
+        (with_task(TRAINING + "learning_rate = inf"), "learning_rate", "finite"),
+        (with_task(TRAINING + "proximal = inf"), "proximal", "finite"),
+        (with_task(TRAINING + "momentum = 1.0"), "momentum", "less than 1"),
+        (with_task(TRAINING + 'clipping = "median"'), "clipping", "'flat' or 'normalized'"),
+        (with_task(TRAINING + 'optimizer = "lion"'), "optimizer", "'sgd' or 'adam'"),
+        (with_task('[tasks.server]\nalgorithm = "krum"'), "tasks.0.server.algorithm", "'fedavg'"),
+        (with_top("seed = -1"), "seed", "greater than or equal to 0"),
+        (with_top("seed = 4294967296"), "seed", "less than 4294967296"),
+        (with_top("heldout_every = 1"), "heldout_every", "greater than or equal to 2"),
+        (with_privacy('unit = "author"'), "privacy.unit", "'function'"),
+        (with_privacy("epsilon = 0"), "privacy.epsilon", "greater than 0"),
+        (with_privacy("epsilon = -1"), "privacy.epsilon", "greater than 0"),
+        (with_privacy("epsilon = nan"), "privacy.epsilon", "finite"),
+        (with_privacy("epsilon = inf"), "privacy.epsilon", "finite"),
+        (with_privacy("epsilon = true"), "privacy.epsilon", "valid number"),
+        (with_privacy("delta = 0"), "privacy.delta", "greater than 0"),
+        (with_privacy("delta = 1"), "privacy.delta", "less than 1"),
+        (SMALL + "epsilon = 0.0", "organizations.0.epsilon", "greater than 0"),
+        (SMALL + "max_tokens = 0", "organizations.0.max_tokens", "greater than or equal to 1"),
+        (SMALL + 'role = "member"', "organizations.0.role", "'train'"),
+        (SMALL.replace("path:acme", "acme"), "organizations.0.source", "match pattern"),
+        (SMALL.replace("path:acme", "path:"), "organizations.0.source", "match pattern"),
+        (SMALL.replace('"acme"', '"../acme"'), "organizations.0.name", "match pattern"),
+        (SMALL.replace('name = "small"\n', ""), "name", "field required"),
+        (SMALL.replace(TASK, ""), "tasks", "field required"),
+        (SMALL.replace(TASK, "tasks = []\n"), "the file", "there is no task"),
+        (SMALL.replace(TASK, "tasks = 3\n"), "tasks", "tuple"),
+        ('name = "x"\n' + TASK, "organizations", "field required"),
+        (SMALL + 'role = "unseen"', "the file", "no organization has the role train"),
+        (
+            SMALL + '[[organizations]]\nname = "acme"\nsource = "package:b"',
+            "the file",
+            "organization acme is named twice",
+        ),
+        (SMALL + TASK, "the file", "task completion is named twice"),
+        (
+            WHOLE.replace("budget_share = 0.25", "budget_share = 0.26"),
+            "the file",
+            "budget_share add up to more than 1",
+        ),
+    ],
+    ids=lambda value: value.splitlines()[0][:30] if value else "",
+)
+def test_what_cannot_be_is_refused_with_its_place(text, place, reason) -> None:
+    message = wrong(text)
+    assert place in message
+    assert reason in message
+    assert "more)" not in message
+
+
+def test_several_mistakes_are_counted() -> None:
+    assert wrong(with_top("a = 1\nb = 2\n")).endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize("text", ["name = ", "name = 'a'\nname = 'b'", "= 3", "[[x]", "\x00"])
+def test_what_is_not_toml_is_refused_with_its_line(text) -> None:
+    assert "is not TOML" in wrong(text)
+
+
+def test_the_file_is_named(tmp_path) -> None:
+    path = tmp_path / "federation.toml"
+    path.write_text("name = 3\n")
+    with pytest.raises(ConfigError, match=r"federation\.toml: name: input should be"):
+        load(path)
+
+
+def test_paths_are_taken_from_the_files_folder(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    path = folder / "federation.toml"
+    path.write_text(WHOLE.replace('source = "stdlib"', 'source = "path:public"'))
+    monkeypatch.chdir(tmp_path)
+    federation = load(path)
+    assert [o.source for o in federation.organizations] == [
+        f"path:{folder}/acme",
+        f"wheel:{tmp_path}/globex-1.0.whl",
+        "package:initech",
+    ]
+    assert federation.public.source == f"path:{folder}/public"
+    assert isinstance(federation, Federation)
+
+
+def test_a_whole_path_stays_as_it_is(tmp_path) -> None:
+    path = tmp_path / "federation.toml"
+    path.write_text(SMALL.replace("path:acme", "path:/srv/acme"))
+    assert load(path).organizations[0].source == "path:/srv/acme"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path) -> None:
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing.toml", tmp_path, binary):
+        with pytest.raises(ConfigError, match="cannot be read") as found:
+            load(path)
+        assert str(path) in str(found.value)
+        assert found.value.hint
