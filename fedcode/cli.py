@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -150,11 +151,12 @@ def _changed(
 ) -> Federation:
     values = federation.model_dump(mode="json")
     if task is not None:
-        known(task)
-        values["tasks"] = [t for t in values["tasks"] if t["name"] == task] or [{"name": task}]
+        suggested = {"name": task, **known(task).suggested}
+        values["tasks"] = [t for t in values["tasks"] if t["name"] == task] or [suggested]
         values["tasks"][0]["budget_share"] = 1.0
-    for one in values["tasks"]:
-        one["rounds"] = one["rounds"] if rounds is None and "rounds" in one else rounds or 10
+    if rounds is not None:
+        for one in values["tasks"]:
+            one["rounds"] = rounds
     if epsilon is not None:
         values["privacy"]["epsilon"] = epsilon
     if seed is not None:
@@ -168,6 +170,7 @@ def _simulate(
     from fedcode.simulation.run import simulate as start
     from fedcode.simulation.view import View
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     view = View(Console(stderr=True, quiet=quiet))
     view.reading(federation)
     return start(federation, options, folder, view, resume=resume)

@@ -26,6 +26,7 @@ from fedcode.simulation.dataset import Dataset, all_files
 from fedcode.simulation.learners import Learner
 from fedcode.simulation.unprotected import UnprotectedMember
 from fedcode.task import Metrics
+from fedcode.trainer import LocalReport
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
 
@@ -275,7 +276,7 @@ class Bench:
                     local[name] = asdict(member.report)
                 spent[name] = ledger.epsilon(member.asset)
             else:
-                local[name] = {"loss": member.loss}
+                local[name] = asdict(LocalReport(member.loss))
         return Round(
             outcome.round,
             metrics,

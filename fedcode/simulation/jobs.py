@@ -140,14 +140,20 @@ def run(job: Job) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def prepare(federation_json: str, task: str) -> Prepared:
     """Reads the data and makes the task; the corpora come from the cache."""
-    federation = check(json.loads(federation_json))
+    federation, data = _read(federation_json)
     settings = next(t for t in federation.tasks if t.name == task)
-    data, _ = load(federation, workers=1)
     made = make(task, settings.model, data.public)
     if made.labels == "injected":
         data = data.labelled(InjectedBugs(federation.seed))
     glimpse = sample(data.validation or data.unseen, _GLIMPSE_TOKENS)
     return Prepared(federation, settings, data, made, glimpse)
+
+
+@lru_cache(maxsize=1)
+def _read(federation_json: str) -> tuple[Federation, Dataset]:
+    """The data, once for all tasks."""
+    federation = check(json.loads(federation_json))
+    return federation, load(federation, workers=1)[0]
 
 
 def _warm(job: Job, prepared: Prepared) -> dict[str, Any]:

@@ -25,8 +25,8 @@ Tell = Callable[[int, int, float], None]
 """Called with step, number of steps and loss."""
 
 
-PlainTraining = Callable[[Vector, int], tuple[Vector, float]]
-"""Training without privacy: (weights, round) -> (change of weights, mean loss)."""
+PlainTraining = Callable[[Vector, int], tuple[Vector, float | None]]
+"""Training without privacy: (weights, round) -> (change of weights, mean loss if there is one)."""
 
 
 class Learner(Protocol):
@@ -93,7 +93,7 @@ class GradientLearner:
         order = np.random.default_rng((self._seed, len(examples)))
         losses = plain.record_losses(self._task, self._model, examples, s.batch, order)
 
-        def train(weights: Vector, number: int) -> tuple[Vector, float]:
+        def train(weights: Vector, number: int) -> tuple[Vector, float | None]:
             steps = range((number - 1) * total // rounds, number * total // rounds)
             network.write(self._model, weights)
             loss = plain.train(
@@ -138,12 +138,12 @@ class CountLearner:
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
         """The sum of the counts as they are, an equal share of the records in each round."""
 
-        def train(weights: Vector, number: int) -> tuple[Vector, float]:
+        def train(weights: Vector, number: int) -> tuple[Vector, float | None]:
             total = np.zeros_like(weights)
             for record in records[number - 1 :: rounds]:
                 where, counts = self._task.counts(record)
                 total[where] += counts
-            return total, float("nan")
+            return total, None
 
         return train
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcode.agreement import calibrated
-from fedcode.errors import ConfigError, Interrupted, RunError
+from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
 from fedcode.federation import Federation, check
 from fedcode.privacy.calibration import Calibration
 from fedcode.record import Corpus
@@ -93,9 +93,12 @@ def simulate(
         with view.training(federation, sum(job.folder is None for job in jobs)):
             schedule.run(_warm_starts(jobs), jobs)
     except Interrupted as error:
-        raise Interrupted(
-            str(error), f"continue with: fedcode simulate --resume {folder}"
-        ) from None
+        hint = f"continue with: fedcode simulate --resume {folder}"
+        raise Interrupted(str(error), hint) from None
+    except FedcodeError:
+        if not resume:
+            shutil.rmtree(folder)  # nothing half-written: what stopped it will stop it again
+        raise
     finally:
         workers.close()
     result = results.assemble(

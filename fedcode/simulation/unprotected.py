@@ -34,7 +34,7 @@ class UnprotectedMember:
 
     def __init__(self, name: str, agreement: Agreement, train: PlainTraining) -> None:
         self.name = name
-        self.loss = float("nan")
+        self.loss: float | None = None
         self._agreement = agreement
         self._train = train
 

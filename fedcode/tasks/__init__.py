@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -24,11 +24,13 @@ class Entry:
         title: what it is, in a few words.
         module: where ``make(settings, public)`` is; imported when it is asked for.
         factory: name of the class in it.
+        suggested: settings for a federation's file that does not name the task.
     """
 
     title: str
     module: str
     factory: str
+    suggested: Mapping[str, Any] = field(default_factory=dict)
 
 
 TASKS: Mapping[str, Entry] = {
@@ -41,6 +43,7 @@ TASKS: Mapping[str, Entry] = {
         "code language model: Kneser–Ney n-grams from clipped, noised counts",
         "fedcode.tasks.ngram",
         "NgramTask",
+        {"rounds": 1, "training": {"sampling_rate": 1.0, "clipping_norm": 1.0}},
     ),
     "defects": Entry(
         "which functions are defective: recurrent encoder over tokens",

@@ -56,7 +56,7 @@ def test_an_unknown_task(base: Path) -> None:
 
 def test_an_organization_without_python_files(base: Path) -> None:
     said = refused(base, edit=('source = "path:beta"', 'source = "path:empty"'))
-    assert "Python" in said
+    assert "no source files" in said
 
 
 def test_an_organization_that_is_not_there(base: Path) -> None:

@@ -6,6 +6,9 @@ The whole of a member's training runs, with the batch chosen and the noise switc
 change of weights is the clipped sum. A task with a denominator that counts the batch is caught.
 """
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 from toy_task import (
@@ -13,6 +16,8 @@ from toy_task import (
     ChosenGenerator,
     ToyTask,
     Training,
+    clipped_sum,
+    initial,
     policy_of,
     receipt_for,
     record,
@@ -24,6 +29,7 @@ from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import Corpus, PrivacyUnit, SourceFile
 from fedcode.tasks.completion import CompletionTask
+from fedcode.tasks.defects import DefectsTask
 from fedcode.tasks.ngram import NgramTask
 from fedcode.training.counting import CountTrainer
 
@@ -94,17 +100,43 @@ def code(lengths, seed=0):
     return [record(i, *rng.choice(words, n)) for i, n in enumerate(lengths)]
 
 
-MODEL = {"vocabulary": 300, "embedding": 8, "hidden": 8, "layers": 2, "record_pieces": 60}
+COMPLETION = {"vocabulary": 300, "embedding": 8, "hidden": 8, "layers": 2, "record_pieces": 60}
+DEFECTS = {"vocabulary": 300, "table": 20, "embedding": 8, "hidden": 6, "head": 5, "pointer": 4}
+
+
+@pytest.fixture(
+    params=[
+        *product([CompletionTask], [{"cell": "gru"}, {"cell": "lstm"}], ["all", "recurrent"]),
+        *product([DefectsTask], [{}], ["network", "head"]),
+    ],
+    ids=lambda p: f"{p[0].name} {'-'.join(p[1].values())} {p[2]}",
+)
+def task(request, public):
+    """Every task with gradients, in every form that is trained privately."""
+    kind, form, private = request.param
+    settings = COMPLETION if kind is CompletionTask else DEFECTS
+    return kind.make(settings | form | {"private": private}, public)
+
+
+FUNCTIONS = [
+    replace(r, label=i % 2, place=1 if i % 2 else None)
+    for i, r in enumerate(code([2, 3, 2, 300, 4, 90, 2, 25]))
+]
 
 
 @pytest.mark.parametrize("clipping", CLIPPINGS)
-@pytest.mark.parametrize("private", ["all", "recurrent"])
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_completion_normalizes_each_record_by_itself(public, cell, private, clipping) -> None:
-    task = CompletionTask.make(MODEL | {"cell": cell, "private": private}, public)
-    data = code([2, 3, 2, 300, 4, 90, 2, 25])
-    found = moves(task, data, clipping=clipping, clipping_norm=0.02)
+def test_the_tasks_normalize_each_record_by_itself(task, clipping) -> None:
+    found = moves(task, FUNCTIONS, clipping=clipping, clipping_norm=0.02)
     assert 0.9 < found.max() <= ROUNDING
+
+
+def test_a_step_of_the_tasks_is_the_clipped_sum_of_single_gradients(task) -> None:
+    settings = settings_of(clipping_norm=0.1, physical_batch=3)
+    training = Training(task, FUNCTIONS, settings)
+    weights = initial(training.network.model)
+    expected = clipped_sum(task, FUNCTIONS, settings, weights)
+    assert np.linalg.norm(expected) > 0.1
+    np.testing.assert_allclose(training.change(weights), -expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", [0.3, 1.0])

@@ -12,7 +12,7 @@ from toy_task import (
     ChosenGenerator,
     ToyTask,
     Training,
-    gradients,
+    clipped_sum,
     initial,
     policy_of,
     receipt_for,
@@ -24,25 +24,10 @@ from toy_task import (
 from fedcode.errors import ConfigError, PrivacyError, TrainingError
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.seeded import SeededGenerator
-from fedcode.training.network import read, trainable, write
+from fedcode.training.network import read, trainable
 from fedcode.training.private import PrivateTrainer, clip
 
 DATA = records([3, 9, 2, 30, 5, 14, 1, 8])
-
-
-def clipped_sum(task, data, settings, weights):
-    """The definition: each record's gradient by itself, scaled, added up in double precision."""
-    model, norm = task.build(), settings.clipping_norm
-    write(model, weights)
-    total = np.zeros(len(weights))
-    for example in task.examples(data):
-        gradient = gradients(task, model, example).astype(np.float64)
-        length = np.linalg.norm(gradient)
-        if settings.clipping == "flat":
-            total += gradient * min(1.0, norm / length)
-        else:
-            total += gradient * norm / (length + 0.01 * norm)
-    return total
 
 
 def start(task):

@@ -13,7 +13,7 @@ from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import PrivacyUnit, Record, UnitId
-from fedcode.training.network import layout
+from fedcode.training.network import layout, write
 from fedcode.training.private import PrivateNetwork, PrivateTrainer
 
 WORDS, PADDING, LONGEST = 8, 0, 50
@@ -156,3 +156,19 @@ def gradients(task, model, example):
     task.losses(model, task.collate([example])).sum().backward()
     trained = [p for p in model.parameters() if p.requires_grad]
     return np.concatenate([p.grad.numpy().ravel() for p in trained])
+
+
+def clipped_sum(task, data, settings, weights):
+    """The definition: each record's gradient by itself, scaled, added up in double precision."""
+    torch.manual_seed(1)  # as in a training
+    model, norm = task.build(), settings.clipping_norm
+    write(model, weights)
+    total = np.zeros(len(weights))
+    for example in task.examples(data):
+        gradient = gradients(task, model, example).astype(np.float64)
+        length = np.linalg.norm(gradient)
+        if settings.clipping == "flat":
+            total += gradient * min(1.0, norm / length)
+        else:
+            total += gradient * norm / (length + 0.01 * norm)
+    return total
