@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any, Literal
 
 from fedcode.agreement import Agreement, agree, budget
@@ -168,18 +169,15 @@ class Bench:
     def measure(self, state: State, arm: Arm) -> dict[str, Any]:
         """The figures of a finished arm; see docs/result.md."""
         measured = self.data.unseen
-        by_name = {
-            name: dict(self.learner.measure(state.weights, corpus.files))
-            for name, corpus in measured.items()
-        }
+        by_name = {name: self._figures(state, corpus.files) for name, corpus in measured.items()}
         unseen = (
             next(iter(by_name.values()))
             if len(by_name) == 1
-            else dict(self.learner.measure(state.weights, all_files(measured)))
+            else self._figures(state, all_files(measured))
         )
         owners = arm.members or tuple(self.data.heldout)
         heldout = {
-            name: dict(self.learner.measure(state.weights, self.data.heldout[name].files))
+            name: self._figures(state, self.data.heldout[name].files)
             for name in owners
             if self.data.heldout[name].files
         }
@@ -267,7 +265,7 @@ class Bench:
         ledger: BudgetLedger,
     ) -> Round:
         start = time.perf_counter()
-        metrics = self.learner.measure(state.weights, self.glimpse) if self.glimpse else {}
+        metrics = self._figures(state, self.glimpse) if self.glimpse else {}
         local: dict[str, Mapping[str, Any]] = {}
         spent = {}
         for name, member in members.items():
@@ -287,6 +285,17 @@ class Bench:
             local,
             outcome.weights,
         )
+
+    def _figures(self, state: State, files: Sequence[SourceFile]) -> dict[str, float]:
+        """What the model measures on ``files``; a model that has run away is an error."""
+        figures = dict(self.learner.measure(state.weights, files))
+        wrong = [key for key, value in figures.items() if not isfinite(value)]
+        if wrong:
+            raise TrainingError(
+                f"{wrong[0]} is not finite after round {state.round} of {self.settings.name}",
+                "lower the learning rates",
+            )
+        return figures
 
     def _centralized(self, state: State) -> State:
         records = [r for corpus in self.data.train.values() for r in corpus.records()]
