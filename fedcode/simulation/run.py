@@ -91,7 +91,7 @@ def simulate(
     schedule = Schedule(workers, folder / "checkpoint", view.progress, view.finished)
     try:
         with view.training(federation, sum(job.folder is None for job in jobs)):
-            schedule.run(_warm_starts(jobs), jobs)
+            schedule.run([*_warm_starts(jobs), *jobs])
     except Interrupted as error:
         hint = f"continue with: fedcode simulate --resume {folder}"
         raise Interrupted(str(error), hint) from None

@@ -41,6 +41,7 @@ class Workers:
         self._pool = ProcessPoolExecutor(
             processes, context, initialize, (self._queue, self._stop, threads)
         )
+        self.processes = processes
 
     def submit(self, job: Job) -> Future[dict[str, Any]]:
         """Starts ``job`` when a process is free. New processes never see a terminal's Ctrl-C."""
@@ -73,7 +74,10 @@ class Workers:
 
 
 class Schedule:
-    """Runs warm starts first, then the arms that build on them, the most wanted first.
+    """Gives each free process the first job that can run.
+
+    An arm needs its warm start. The main runs, which charge the one ledger, take turns in the
+    order of the tasks: what was spent after each round is then the same in every repetition.
 
     Args:
         workers: the processes.
@@ -87,50 +91,56 @@ class Schedule:
         self._folder = folder
         self._tell = tell
         self._finished = finished
+        self._waiting: list[Job] = []
         self._running: dict[Future[dict[str, Any]], Job] = {}
+        self._warm: dict[tuple[str, int], Path | None] = {}
         self.results: dict[str, dict[str, Any]] = {}
 
-    def run(self, warm_starts: list[Job], arms: list[Job]) -> None:
+    def run(self, jobs: list[Job]) -> None:
         """Runs everything.
 
         Args:
-            warm_starts: one for each task and seed.
-            arms: in the order in which they shall start; their ``warm`` is filled in.
+            jobs: in the order in which they shall start, as far as they can.
 
         Raises:
             Interrupted: on Ctrl-C, when every job has come to the end of its round. A second
                 Ctrl-C does not wait for that.
         """
-        waiting = [job for job in arms if not self._restored(job)]
-        needed = {(job.task, job.seed) for job in waiting}
-        for job in warm_starts:
-            if (job.task, job.seed) in needed:
-                self._running[self._workers.submit(job)] = job
+        arms = [job for job in jobs if job.arm is not None and not self._restored(job)]
+        needed = {(job.task, job.seed) for job in arms}
+        self._waiting = [
+            job for job in jobs if job in arms or (not job.arm and (job.task, job.seed) in needed)
+        ]
         try:
-            while self._running:
-                waiting = self._step(waiting)
+            while self._waiting or self._running:
+                self._start()
+                self._step()
         except KeyboardInterrupt:
             self._wind_down()
             raise Interrupted("stopped by Ctrl-C") from None
         except BrokenProcessPool as error:
             raise Interrupted("a worker process was killed; was there enough memory?") from error
 
-    def _step(self, waiting: list[Job]) -> list[Job]:
+    def _start(self) -> None:
+        for job in list(self._waiting):
+            if len(self._running) < self._workers.processes and self._can_run(job):
+                self._waiting.remove(job)
+                ready = replace(job, warm=self._warm.get((job.task, job.seed)))
+                self._running[self._workers.submit(ready)] = job
+
+    def _can_run(self, job: Job) -> bool:
+        if job.arm is None:
+            return True
+        mains = [j for j in (*self._running.values(), *self._waiting) if j.folder is not None]
+        its_turn = job.folder is None or mains[0] is job
+        return (job.task, job.seed) in self._warm and its_turn
+
+    def _step(self) -> None:
         done, _ = wait(self._running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         for progress in self._workers.progress():
             self._tell(progress)
         for future in done:
-            job = self._running.pop(future)
-            result = future.result()
-            if job.arm is not None:
-                self._keep(job, result)
-                continue
-            warm = Path(result["warm"]) if result["warm"] else None
-            ready = [j for j in waiting if (j.task, j.seed) == (job.task, job.seed)]
-            for arm in ready:
-                self._running[self._workers.submit(replace(arm, warm=warm))] = arm
-            waiting = [j for j in waiting if j not in ready]
-        return waiting
+            self._keep(self._running.pop(future), future.result())
 
     def _restored(self, job: Job) -> bool:
         result = load_result(self._folder, job.name)
@@ -140,6 +150,9 @@ class Schedule:
         return result is not None
 
     def _keep(self, job: Job, result: dict[str, Any]) -> None:
+        if job.arm is None:
+            self._warm[job.task, job.seed] = Path(result["warm"]) if result["warm"] else None
+            return
         self.results[job.name] = result
         save_result(self._folder, job.name, result)
         self._finished(job)
