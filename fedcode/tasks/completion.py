@@ -29,7 +29,7 @@ from fedcode.tasks.ngram import kneser_ney_baseline
 
 Pieces = NDArray[np.int32]
 
-_CHUNK, _FILES = 256, 16
+_CHUNK, _FILES = 64, 16
 _SPAN, _AS_RECORDS = 64, 0.2
 
 

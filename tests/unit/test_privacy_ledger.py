@@ -385,6 +385,8 @@ WORKER = textwrap.dedent(
             receipt = ledger.charge(cost, asset="asset", agreement="a", task="t", round=1)
             paid += 1
             print(receipt.hash, flush=True)
+            if paid == 1:
+                sys.stdin.readline()
     except BudgetExhausted:
         print("exhausted", paid, flush=True)
     """
@@ -408,26 +410,36 @@ def release(*workers):
         worker.stdin.flush()
 
 
+def go_on(*workers):
+    """After its first charge a worker waits, so that none is done before the others begin."""
+    first = [worker.stdout.readline().strip() for worker in workers]
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    return first
+
+
 def test_two_processes_on_one_ledger_never_overspend(path) -> None:
     nano = BUDGET.budget_nano // 300 - 1  # for three hundred charges and not one more
     with start(path, nano) as one, start(path, nano) as other:
         release(one, other)
+        first = go_on(one, other)
         outputs = [worker.stdout.read().split() for worker in (one, other)]
     assert [w.returncode for w in (one, other)] == [0, 0]
     paid = [int(words[-1]) for words in outputs]
-    assert min(paid) > 0, "one was done before the other began"
+    assert min(paid) > 0
     assert sum(paid) == 300
     with BudgetLedger.open(path) as ledger:
         assert ledger.spent("asset") == 300 * nano
         known = {c.hash for c in ledger.history("asset")}
-    assert {word for words in outputs for word in words[:-2]} == known
+    assert {word for words in outputs for word in words[:-2]} | set(first) == known
 
 
 def test_a_charge_before_a_kill_stays_spent(path) -> None:
     worker = start(path, 1000)
     with worker:
         release(worker)
-        receipts = [worker.stdout.readline().strip() for _ in range(25)]
+        receipts = go_on(worker) + [worker.stdout.readline().strip() for _ in range(24)]
         worker.send_signal(signal.SIGKILL)
         receipts += worker.stdout.read().split()
     assert worker.returncode == -signal.SIGKILL
