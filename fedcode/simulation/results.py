@@ -25,7 +25,7 @@ ASSUMPTIONS = (
     "Each organization's own program samples, clips and adds the noise.",
     "ε is per organization: if the same function or author stands in several, their ε add up.",
     "Vocabulary, warm start and settings come from public code alone.",
-    "The settings were not tuned on the members' data.",
+    "ε does not count what was looked at to choose the settings.",
     "An external cryptographic review has not taken place.",
 )
 
