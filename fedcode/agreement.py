@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -85,22 +84,24 @@ def calibrated(federation: Federation) -> Calibration:
 
 
 def budget(
-    federation: Federation, organization: OrganizationSettings, noise: Sequence[float]
+    federation: Federation, organization: OrganizationSettings, calibration: Calibration
 ) -> Filter:
     """The filter that stops one organization: for its own cap, where that is lower.
 
     Args:
         federation: the whole file.
         organization: a member.
-        noise: the noise multiplier of every task, in the federation's order.
+        calibration: of the federation, see :func:`calibrated`.
 
     Raises:
         ConfigError: the cap buys nothing.
     """
-    plans = [
-        _plan(task, multiplier) for task, multiplier in zip(federation.tasks, noise, strict=True)
-    ]
-    return calibrate(federation.cap(organization), federation.privacy.delta, plans).filter
+    cap = federation.cap(organization)
+    if cap == federation.privacy.epsilon:
+        return calibration.filter
+    noises = zip(federation.tasks, calibration.noise_multipliers, strict=True)
+    plans = [_plan(task, noise) for task, noise in noises]
+    return calibrate(cap, federation.privacy.delta, plans).filter
 
 
 def _plan(task: TaskSettings, noise: float | None) -> Plan:

@@ -86,7 +86,7 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
     splits = arrange([("train", corpus)], corpus, federation.heldout_every)
     records = len(splits.train[0].records())
     calibration = calibrated(federation)
-    own = budget(federation, ours, calibration.noise_multipliers)
+    own = budget(federation, ours, calibration)
     tasks: list[TaskPreview] = []
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):

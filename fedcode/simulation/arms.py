@@ -13,8 +13,8 @@ from typing import Any, Literal
 from fedcode.agreement import Agreement, agree, budget
 from fedcode.errors import TrainingError
 from fedcode.federation import Federation, ServerSettings, TaskSettings
-from fedcode.privacy.accountant import Filter
 from fedcode.privacy.accountant import epsilon as epsilon_of
+from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
@@ -74,14 +74,12 @@ class Noise:
     """What calibration decided for one task.
 
     Attributes:
-        budget: the Rényi filter of an organization with the federation's cap.
-        noise_multiplier: std of the noise over the clipping norm.
-        all_tasks: the noise multipliers of all tasks, in the federation's order.
+        calibration: of the whole federation.
+        noise_multiplier: this task's: std of the noise over the clipping norm.
     """
 
-    budget: Filter
+    calibration: Calibration
     noise_multiplier: float
-    all_tasks: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +112,7 @@ class Bench:
         fingerprint: of the task.
         glimpse: files that every round is measured on.
         noise: None in a run without privacy.
-        seed: of training and, in simulation, of noise.
-        seeded: whether noise comes from the seed.
+        seed: of training and of the noise.
     """
 
     federation: Federation
@@ -126,7 +123,6 @@ class Bench:
     glimpse: list[SourceFile]
     noise: Noise | None
     seed: int
-    seeded: bool = True
 
     def run(
         self,
@@ -213,17 +209,13 @@ class Bench:
             return UnprotectedMember(name, agreement, train)
         policy = self.policy()
         organization = next(o for o in self.federation.members if o.name == name)
-        filter_ = (
-            self.noise.budget
-            if self.federation.cap(organization) == self.federation.privacy.epsilon
-            else budget(self.federation, organization, self.noise.all_tasks)
-        )
+        filter_ = budget(self.federation, organization, self.noise.calibration)
         ledger.open_account(
             organization.source,
             organization=name,
             unit=policy.unit,
             budget=filter_,
-            seeded=self.seeded,
+            seeded=True,
         )
         trainer = self.learner.private(records, policy, self._randomness(arm, name))
         return Member(
@@ -252,8 +244,6 @@ class Bench:
         )
 
     def _randomness(self, arm: Arm, name: str) -> Callable[[Receipt], SecureGenerator]:
-        if not self.seeded:
-            return lambda _: SecureGenerator()
         task = self.settings.name
         return lambda receipt: SeededGenerator(self.seed, arm.name, task, name, receipt.round)
 

@@ -178,7 +178,6 @@ def _warm_key(prepared: Prepared, seed: int) -> str:
         "task": prepared.task.fingerprint(),
         "public": prepared.data.public.fingerprint,
         "settings": prepared.settings.warm_start.model_dump(),
-        "labels": prepared.federation.seed if prepared.task.labels != "none" else None,
         "seed": seed,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -168,8 +168,7 @@ def _jobs(
     for number, task in enumerate(federation.tasks):
         noise = None
         if calibration is not None:
-            all_tasks = calibration.noise_multipliers
-            noise = Noise(calibration.filter, all_tasks[number], all_tasks)
+            noise = Noise(calibration, calibration.noise_multipliers[number])
         for seed in range(federation.seed, federation.seed + options.seeds):
             for arm in _arms(members, options, first=seed == federation.seed):
                 first = arm.key == main and seed == federation.seed
