@@ -12,6 +12,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ DAMAGED = "train on nothing until a person has looked at it; keep the file as it
 """What to do with a ledger that is not what was written: a hint."""
 
 _WAIT = 60.0  # seconds for another process' transaction to end
+_PAUSE = 0.01
 _SELECT = "SELECT seq, time, kind, asset, body, previous, hash FROM entries"
 _TABLE = """
 CREATE TABLE entries (
@@ -96,7 +98,7 @@ class Chain:
         try:
             self._connection = self._connect()
             if not read_only:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._write_ahead()
                 self._connection.execute("PRAGMA synchronous = FULL")
                 with self.writing():
                     if self._version() == 0 and not self._tables():
@@ -217,6 +219,19 @@ class Chain:
         return sqlite3.connect(
             target, uri=uri, timeout=_WAIT, isolation_level=None, check_same_thread=False
         )
+
+    def _write_ahead(self) -> None:
+        """Switches the file to a write-ahead log; SQLite itself does not wait for others here."""
+        until = time.monotonic() + _WAIT
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE)
 
     def _version(self) -> int:
         return int(self.query("PRAGMA user_version")[0][0])

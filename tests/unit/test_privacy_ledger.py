@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -417,6 +418,21 @@ def go_on(*workers):
         worker.stdin.write("go\n")
         worker.stdin.flush()
     return first
+
+
+def test_a_new_ledger_waits_for_whoever_holds_its_file(path) -> None:
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("CREATE TABLE other (x)")
+    holder.execute("DROP TABLE other")
+    holder.execute("BEGIN")
+    holder.execute("SELECT * FROM sqlite_master").fetchall()  # now it reads, and goes on reading
+    released = threading.Timer(0.3, holder.execute, ("COMMIT",))
+    released.start()
+    with BudgetLedger.open(path) as ledger:
+        assert released.finished.is_set()
+        assert ledger.history("asset") == []
+    released.join()
+    holder.close()
 
 
 def test_two_processes_on_one_ledger_never_overspend(path) -> None:
