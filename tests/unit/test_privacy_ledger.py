@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -420,19 +421,16 @@ def go_on(*workers):
     return first
 
 
-def test_a_new_ledger_waits_for_whoever_holds_its_file(path) -> None:
-    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    holder.execute("CREATE TABLE other (x)")
-    holder.execute("DROP TABLE other")
-    holder.execute("BEGIN")
-    holder.execute("SELECT * FROM sqlite_master").fetchall()  # now it reads, and goes on reading
-    released = threading.Timer(0.3, holder.execute, ("COMMIT",))
-    released.start()
-    with BudgetLedger.open(path) as ledger:
-        assert released.finished.is_set()
-        assert ledger.history("asset") == []
-    released.join()
-    holder.close()
+def test_many_may_create_one_ledger_at_the_same_time(tmp_path) -> None:
+    together = threading.Barrier(8)
+
+    def create(path):
+        together.wait()
+        BudgetLedger.open(path).close()
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(300):
+            list(pool.map(create, [tmp_path / f"{number}.sqlite"] * 8))
 
 
 def test_two_processes_on_one_ledger_never_overspend(path) -> None:
