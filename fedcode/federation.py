@@ -20,6 +20,12 @@ Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Amount = Annotated[float, Field(ge=0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
+Precision = Literal["float32", "bfloat16"]
+"""Of a network's products in training without privacy; its weights stay float32.
+
+Private training has float32 alone: in half precision the rounding of one record's gradient depends
+on what it shares a batch with, and over thousands of records that is no longer small against C.
+"""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -92,12 +98,21 @@ class ServerSettings(Strict):
 
 
 class WarmStartSettings(Strict):
-    """Plain training on the public corpus before the federation starts."""
+    """Plain training on the public corpus before the federation starts.
+
+    Attributes:
+        epochs: passes over the public corpus.
+        batch: see the task.
+        learning_rate: of AdamW, at its highest.
+        weight_decay: of AdamW.
+        precision: of the network's products.
+    """
 
     epochs: Amount = 1.0
     batch: Count = 32
     learning_rate: Positive = 3e-3
     weight_decay: Amount = 0.0
+    precision: Precision = "float32"
 
 
 class PlainSettings(Strict):
@@ -105,12 +120,19 @@ class PlainSettings(Strict):
 
     Attributes:
         epochs: passes over the records, over all rounds.
+        batch: records in a step; of the public steps, that of the warm start.
+        learning_rate: of AdamW, at its highest.
+        weight_decay: of AdamW.
+        public_share: of all steps, so many go on with the public corpus as in the warm start.
+        precision: of the network's products.
     """
 
     epochs: Positive = 2.0
     batch: Count = 32
     learning_rate: Positive = 1e-3
     weight_decay: Amount = 0.0
+    public_share: Fraction = 0.0
+    precision: Precision = "float32"
 
 
 class TaskSettings(Strict):

@@ -223,15 +223,18 @@ class Chain:
     def _write_ahead(self) -> None:
         """Switches the file to a write-ahead log; SQLite itself does not wait for others here."""
         until = time.monotonic() + _WAIT
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > until:
-                    raise
+        while not self._switched(time.monotonic() > until):
             time.sleep(_PAUSE)
+
+    def _switched(self, last: bool) -> bool:
+        """Whether the switch succeeded; a ``last`` attempt that does not is an error."""
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        return True
 
     def _version(self) -> int:
         return int(self.query("PRAGMA user_version")[0][0])

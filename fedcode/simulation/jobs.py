@@ -258,4 +258,12 @@ def _learner(job: Job, prepared: Prepared) -> Learner:
         return CountLearner(counting)
     if network is None or job.warm is None:
         raise TrainingError(f"{job.name} has no warm start to build on")
-    return GradientLearner(network, prepared.settings, job.seed, load_tensors(job.warm))
+    public = prepared.data.public.files
+    return GradientLearner(
+        network,
+        prepared.settings,
+        public,
+        job.seed,
+        load_tensors(job.warm),
+        everything=job.arm is not None and not job.arm.private,
+    )

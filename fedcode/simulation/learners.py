@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedcode.federation import TaskSettings
 from fedcode.privacy.policy import PrivacyPolicy
@@ -54,20 +56,35 @@ class Learner(Protocol):
 
 
 class GradientLearner:
-    """A network, from the weights of its warm start."""
+    """A network, from the weights of its warm start.
+
+    Args:
+        task: builds batches and losses.
+        settings: the federation's for this task.
+        public: code that training without privacy may go on with.
+        seed: of everything random.
+        warm: all weights after the warm start.
+        everything: train every weight, also what is kept public for the sake of the noise.
+    """
 
     def __init__(
         self,
         task: GradientTask[Any, Any],
         settings: TaskSettings,
+        public: Sequence[SourceFile],
         seed: int,
         warm: Mapping[str, NDArray[np.float32]],
+        *,
+        everything: bool,
     ) -> None:
         self._task = task
         self._settings = settings
+        self._public = public
         self._seed = seed
         self._model = build(task, seed)
         network.load(self._model, dict(warm))
+        if everything:
+            self._model.requires_grad_(True)
         self._start = network.read(self._model)
         self._private: PrivateNetwork | None = None
 
@@ -89,9 +106,12 @@ class GradientLearner:
         """AdamW on ``records``, an equal share of the steps in each round."""
         examples = self._task.examples(records)
         s = self._settings.plain
-        total = max(rounds, round(s.epochs * len(examples) / s.batch))
+        own_steps = s.epochs * len(examples) / s.batch
+        total = max(rounds, round(own_steps / (1 - s.public_share)))
         order = np.random.default_rng((self._seed, len(examples)))
         losses = plain.record_losses(self._task, self._model, examples, s.batch, order)
+        if s.public_share:
+            losses = plain.mixed(losses, self._public_losses, s.public_share, order)
 
         def train(weights: Vector, number: int) -> tuple[Vector, float | None]:
             steps = range((number - 1) * total // rounds, number * total // rounds)
@@ -103,10 +123,18 @@ class GradientLearner:
                 total,
                 learning_rate=s.learning_rate,
                 weight_decay=s.weight_decay,
+                precision=s.precision,
             )
             return network.read(self._model) - weights, loss
 
         return train
+
+    @cached_property
+    def _public_losses(self) -> Iterator[Tensor]:
+        """One stream, which the members of an arm share."""
+        order = np.random.default_rng((self._seed, len(self._public)))
+        batch = self._settings.warm_start.batch
+        return self._task.public_losses(self._model, self._public, batch, order)
 
     def measure(self, weights: Vector, files: Sequence[SourceFile]) -> Metrics:
         """Figures of the network with ``weights``."""
@@ -187,6 +215,7 @@ def warm_start(
         total,
         learning_rate=s.learning_rate,
         weight_decay=s.weight_decay,
+        precision=s.precision,
         tell=lambda step, loss: tell(step, total, loss),
     )
     for parameter in frozen:

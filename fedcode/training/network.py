@@ -9,12 +9,18 @@ import torch
 from torch import nn
 
 from fedcode.errors import TrainingError
+from fedcode.federation import Precision
 from fedcode.weights import Layout, Vector
 
 
 def device() -> torch.device:
     """The device to train on: CUDA where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def products(precision: Precision) -> torch.autocast:
+    """A context in which a network multiplies in ``precision``."""
+    return torch.autocast(device().type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

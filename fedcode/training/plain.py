@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from fedcode.errors import TrainingError
+from fedcode.federation import Precision
 from fedcode.task import GradientTask
 from fedcode.training.batches import shuffled_batches
-from fedcode.training.network import device
+from fedcode.training.network import device, products
 
 E = TypeVar("E")
 B = TypeVar("B")
@@ -42,6 +43,14 @@ def record_losses(
             yield task.losses(model, batch).mean()
 
 
+def mixed(
+    records: Iterator[Tensor], public: Iterator[Tensor], share: float, order: np.random.Generator
+) -> Iterator[Tensor]:
+    """Losses of ``records``, but for a random ``share`` of the steps those of ``public``."""
+    while True:
+        yield next(public if order.random() < share else records)
+
+
 def train(
     model: nn.Module,
     losses: Iterator[Tensor],
@@ -50,6 +59,7 @@ def train(
     *,
     learning_rate: float,
     weight_decay: float = 0.0,
+    precision: Precision = "float32",
     tell: Callable[[int, float], None] = lambda _step, _loss: None,
 ) -> float:
     """Takes optimizer steps (AdamW, gradient norm clipped at 1) on a stream of losses.
@@ -61,6 +71,7 @@ def train(
         total: length of the whole training.
         learning_rate: at its highest.
         weight_decay: of AdamW.
+        precision: of the network's products.
         tell: called after each step with its number and loss.
 
     Returns:
@@ -76,7 +87,8 @@ def train(
     )
     sum_of_losses = 0.0
     for step in steps:
-        loss = next(losses)
+        with products(precision):
+            loss = next(losses)
         if not torch.isfinite(loss):
             raise TrainingError("the loss is not finite", "lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
