@@ -246,23 +246,33 @@ def _intervals(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
 
 
 def verdict(rows: Sequence[Mapping[str, Any]], metric: Metric) -> list[dict[str, Any]]:
-    """What the comparison shows about the federated private model, on unseen organizations."""
-    by_key = {row["key"]: row for row in rows if row["key"] != "alone"}
-    if "federated" not in by_key:
-        return []
-    own = by_key["federated"]["unseen"][metric.key]["mean"]
-    alone = [row["unseen"][metric.key]["mean"] for row in rows if row["key"] == "alone"]
-    best = min if metric.lower_is_better else max
+    """What the comparison shows about the federated private model, on unseen organizations.
+
+    A claim holds if it does for the means over the seeds; in how many seeds is said too.
+    """
+
+    def figures(key: str) -> list[list[float]]:
+        """Of every row of this kind, one figure per seed."""
+        of_kind = (row["seeds"] for row in rows if row["key"] == key)
+        return [[seed["unseen"][metric.key] for seed in seeds] for seeds in of_kind]
+
+    sign = -1 if metric.lower_is_better else 1
     others = {
-        "better than the public warm start alone": by_key["public"]["unseen"][metric.key]["mean"]
+        "better than the public warm start alone": figures("public"),
+        "better than every organization's own private model": figures("alone"),
     }
-    if alone:
-        others["better than every organization's own private model"] = best(alone)
-    return [
-        {
-            "claim": claim,
-            "holds": (own < other) if metric.lower_is_better else (own > other),
-            "detail": f"{own:.{metric.digits}f} against {other:.{metric.digits}f} {metric.title}",
-        }
-        for claim, other in others.items()
-    ]
+    claims = []
+    for own in figures("federated"):
+        for claim, rivals in others.items():
+            if not rivals:
+                continue
+            best = max(rivals, key=lambda rival: sign * fmean(rival))
+            mine, other = fmean(own), fmean(best)
+            won = sum(
+                all(sign * (one - rival[n]) > 0 for rival in rivals) for n, one in enumerate(own)
+            )
+            detail = f"{mine:.{metric.digits}f} against {other:.{metric.digits}f} {metric.title}"
+            if len(own) > 1:
+                detail += f"; in {won} of {len(own)} seeds"
+            claims.append({"claim": claim, "holds": sign * (mine - other) > 0, "detail": detail})
+    return claims

@@ -227,3 +227,48 @@ def test_without_privacy_there_is_no_ledger(run: Run, tmp_path: Path) -> None:
     assert result["ledger"] == []
     assert not (tmp_path / "out" / "ledger.sqlite").exists()
     assert [arm["key"] for arm in result["tasks"][0]["arms"]] == ["public", "federated-plain"]
+
+
+def test_several_seeds_give_intervals(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = fedcode(run.cache, "simulate", run.toml, "--compare", "--seeds", 3, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "±" in done.stdout
+    (task,) = json.loads((out / "result.json").read_text(encoding="utf-8"))["tasks"]
+    (one,) = run.read("result.json")["tasks"]
+    for arm, alone in zip(task["arms"], one["arms"], strict=True):
+        if arm["key"] == "baseline":
+            continue
+        assert [entry["seed"] for entry in arm["seeds"]] == [1, 2, 3]
+        first, *others = (entry["unseen"]["bits"] for entry in arm["seeds"])
+        assert first == alone["seeds"][0]["unseen"]["bits"], "the first seed is the run by itself"
+        assert first not in others
+        interval = arm["unseen"]["bits"]
+        mean = sum((first, *others)) / 3
+        spread = (sum((x - mean) ** 2 for x in (first, *others)) / 2) ** 0.5
+        assert interval["mean"] == pytest.approx(mean)
+        assert interval["high"] - mean == pytest.approx(4.302653 * spread / 3**0.5)
+        assert interval["seeds"] == 3
+
+
+def test_without_privacy_every_weight_is_trained_and_public_code_goes_on(
+    run: Run, tmp_path: Path
+) -> None:
+    text = run.toml.read_text(encoding="utf-8")
+    toml = run.base / "plain.toml"
+    toml.write_text(
+        text.replace("[tasks.server]", "[tasks.plain]\npublic_share = 0.5\n[tasks.server]"),
+        encoding="utf-8",
+    )
+    results = {}
+    for name, source in (("mixed", toml), ("own", run.toml)):
+        out = tmp_path / name
+        done = fedcode(run.cache, "simulate", source, "--no-privacy", "--json", "--out", out)
+        assert done.returncode == 0, done.stderr
+        results[name] = json.loads(done.stdout)["tasks"][0]["arms"][-1]["seeds"][0]["unseen"]
+    assert results["mixed"]["bits"] != results["own"]["bits"]
+    embeddings = {
+        name: load_file(folder / "weights.safetensors")["completion/embedding.weight"]
+        for name, folder in (("private", run.out), ("plain", tmp_path / "own"))
+    }
+    assert (embeddings["private"] != embeddings["plain"]).any()
