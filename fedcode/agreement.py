@@ -37,7 +37,7 @@ class Agreement:
         unit: what adjacency adds or removes.
         epsilon: the federation's cap for each member, over all its tasks.
         delta: of the guarantee.
-        noise_multiplier: std of the noise over the clipping norm.
+        noise_multiplier: std of the noise over the sensitivity (``PrivacyPolicy``).
         training: the members' half of a round.
         server: the coordinator's half.
     """

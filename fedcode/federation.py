@@ -58,7 +58,8 @@ class TrainingSettings(Strict):
         nominal_batch: the public constant that a step's noised sum is divided by.
         clipping: ``flat`` scales a gradient g by min(1, C/|g|); ``normalized`` by C/(|g| + 0.01 C).
         clipping_norm: C.
-        noise_multiplier: std of the noise over C; calibrated to the budget where it is absent.
+        noise_multiplier: std of the noise over the sensitivity; calibrated to the budget where it
+            is absent.
         optimizer: the member's optimizer.
         learning_rate: the member's learning rate.
         momentum: of ``sgd``.

@@ -13,7 +13,7 @@ from fedcode.errors import ConfigError
 from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.privacy.policy import check_population
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +91,7 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
         training, privacy = task.training, federation.privacy
-        PrivacyPolicy(
-            unit=privacy.unit,
-            clipping_norm=training.clipping_norm,
-            noise_multiplier=noise,
-            sampling_rate=training.sampling_rate,
-            steps_per_round=training.steps_per_round,
-            delta=privacy.delta,
-            max_epsilon=privacy.epsilon,
-        ).check_population(records)
+        check_population(records, privacy.delta, training.sampling_rate)
         step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
         steps[step] = steps.get(step, 0) + taken
         available = int(task.budget_share * own.budget_nano)

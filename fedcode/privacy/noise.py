@@ -4,9 +4,9 @@
 
 AES-256 in counter mode under a fresh key of the operating system's: the stream cannot be told from
 uniform bits without the key, which never leaves the object. Normal samples are made by the
-Box-Muller transform over 53-bit uniforms. They are floating-point numbers, whose rounding is not
-accounted for (Mironov 2012, "On significance of the least significant bits for differential
-privacy").
+Box-Muller transform over 53-bit uniforms. What is added to data are integers, so that no low bits
+of a floating-point sum tell the data from the noise (Mironov 2012, "On significance of the least
+significant bits for differential privacy").
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fedcode.privacy import _validate
 _PAIRS = 1 << 15  # of normal samples made at once: their buffers stay in the cache
 _ZEROS = bytes(16 * _PAIRS)
 _ULP = 2.0**-53
+_LARGEST_STD = 2.0**48  # nine deviations, which no sample reaches, are below 2^53
 
 
 class SecureGenerator:
@@ -54,6 +55,23 @@ class SecureGenerator:
         out = np.empty(n)
         for start in range(0, n, 2 * _PAIRS):
             self._box_muller(out[start : start + 2 * _PAIRS], std)
+        return out
+
+    def rounded_gaussian(self, n: int, std: float) -> NDArray[np.int64]:
+        """Normal samples of mean 0 and standard deviation ``std``, rounded to integers, shape (n,).
+
+        Added to an integer they are the same as a normal sample added to it and then rounded: the
+        Gaussian mechanism, and post-processing.
+
+        Raises:
+            PrivacyError: ``std`` is so large that samples would not be exact integers.
+        """
+        if std > _LARGEST_STD:
+            raise PrivacyError(f"noise of standard deviation {std:g} is too large for the lattice")
+        out = np.empty(n, np.int64)
+        for start in range(0, n, 2 * _PAIRS):
+            part = out[start : start + 2 * _PAIRS]
+            part[:] = np.rint(self.gaussian(part.size, std))
         return out
 
     def poisson_sample(self, population: int, rate: float) -> NDArray[np.int64]:

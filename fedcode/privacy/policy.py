@@ -4,24 +4,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from fedcode.errors import ConfigError
 from fedcode.privacy import _validate
 from fedcode.record import PrivacyUnit
 
+LATTICE = 1 << 18
+"""Noised sums are multiples of the clipping norm over this."""
+
 
 @dataclass(frozen=True, slots=True)
 class PrivacyPolicy:
     """The numbers of the guarantee. Adjacency is to add or remove one unit.
 
-    The noise's standard deviation is ``noise_multiplier * clipping_norm``; the sensitivity is never
-    a parameter of its own.
+    A step's sum is rounded to the lattice and noised there, see :class:`GaussianMechanism`. The
+    sensitivity follows from the clipping norm and is never a parameter of its own, and the noise's
+    standard deviation is ``noise_multiplier`` times it.
 
     Attributes:
         unit: what adjacency adds or removes.
         clipping_norm: C, the largest L2 norm of one unit's part of a step's sum.
-        noise_multiplier: σ, the standard deviation of the noise over C.
+        weights: d, the coordinates of a step's sum.
+        noise_multiplier: σ, the standard deviation of the noise over the sensitivity.
         sampling_rate: q, the probability with which a unit takes part in a step (Poisson).
         steps_per_round: K, noised sums per release.
         delta: δ of the guarantee.
@@ -30,6 +36,7 @@ class PrivacyPolicy:
 
     unit: PrivacyUnit
     clipping_norm: float
+    weights: int
     noise_multiplier: float
     sampling_rate: float
     steps_per_round: int
@@ -46,32 +53,50 @@ class PrivacyPolicy:
             "it is the part of the records that one step looks at, on average",
             sampling_rate=self.sampling_rate,
         )
-        _validate.count(steps_per_round=self.steps_per_round)
+        _validate.count(weights=self.weights, steps_per_round=self.steps_per_round)
         _validate.probability(
             "take a number well below one over the number of records", delta=self.delta
         )
         _validate.positive("an ε of 0 lets nothing be learned", epsilon=self.max_epsilon)
 
     @property
+    def spacing(self) -> float:
+        """s, between the points of the lattice."""
+        return self.clipping_norm / LATTICE
+
+    @property
+    def sensitivity(self) -> float:
+        """How far one unit moves the rounded sum at most, in L2 norm: C + s √d.
+
+        Rounding moves each coordinate of either sum by s / 2 at most.
+        """
+        return self.clipping_norm + self.spacing * math.sqrt(self.weights)
+
+    @property
     def std(self) -> float:
-        """Standard deviation of the noise on every coordinate of one step's sum: σ C."""
-        return self.noise_multiplier * self.clipping_norm
+        """Standard deviation of the noise on every coordinate of one step's sum."""
+        return self.noise_multiplier * self.sensitivity
 
     def check_population(self, records: int) -> None:
-        """Whether the policy makes sense for so many privacy units.
+        """Whether the policy makes sense for so many privacy units; see the function."""
+        check_population(records, self.delta, self.sampling_rate)
 
-        Raises:
-            ConfigError: δ is not below one over ``records``, so that publishing a unit outright
-                could satisfy the guarantee; or a step would find less than one unit on average.
-        """
-        _validate.count("is there any code to train on?", records=records)
-        if self.delta >= 1 / records:
-            raise ConfigError(
-                f"delta {self.delta:g} is not below 1/records = {1 / records:.3g}",
-                f"choose delta below {1 / records:.1e}",
-            )
-        if records * self.sampling_rate < 1:
-            raise ConfigError(
-                f"{records} records are too few for sampling_rate {self.sampling_rate:g}",
-                f"choose a sampling_rate of at least {1 / records:.2g}",
-            )
+
+def check_population(records: int, delta: float, sampling_rate: float) -> None:
+    """Whether δ and q make sense for so many privacy units.
+
+    Raises:
+        ConfigError: δ is not below one over ``records``, so that publishing a unit outright could
+            satisfy the guarantee; or a step would find less than one unit on average.
+    """
+    _validate.count("is there any code to train on?", records=records)
+    if delta >= 1 / records:
+        raise ConfigError(
+            f"delta {delta:g} is not below 1/records = {1 / records:.3g}",
+            f"choose delta below {1 / records:.1e}",
+        )
+    if records * sampling_rate < 1:
+        raise ConfigError(
+            f"{records} records are too few for sampling_rate {sampling_rate:g}",
+            f"choose a sampling_rate of at least {1 / records:.2g}",
+        )

@@ -9,7 +9,6 @@ that a type checker refuses to send what must not leave.
 
 from __future__ import annotations
 
-import math
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -21,6 +20,8 @@ from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
 
+_LARGEST_POINT = 2.0**52
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClippedSum:
@@ -28,19 +29,14 @@ class ClippedSum:
 
     Attributes:
         values: any shape.
-        sensitivity: the largest L2 norm of one privacy unit's part of the step's whole sum.
+        clipping_norm: the largest L2 norm of one privacy unit's part of the step's whole sum.
     """
 
     values: NDArray[np.float32] | NDArray[np.float64] = field(repr=False)
-    sensitivity: float
+    clipping_norm: float
 
     def __post_init__(self) -> None:
-        _validate.positive(sensitivity=self.sensitivity)
-
-    def noised(self, mechanism: GaussianMechanism) -> NoisedSum:
-        """The sum with the mechanism's noise, for one step of what its receipt paid."""
-        noise = mechanism.noise(self.values.shape, self.sensitivity)
-        return NoisedSum(np.asarray(self.values + noise, np.float32))
+        _validate.positive(clipping_norm=self.clipping_norm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +44,17 @@ class NoisedSum:
     """One step's sum with its noise: what an optimizer may use. Other steps may follow.
 
     Attributes:
-        values: any shape.
+        points: on the lattice, any shape.
+        spacing: of the lattice.
     """
 
-    values: NDArray[np.float32] = field(repr=False)
+    points: NDArray[np.int64] = field(repr=False)
+    spacing: float
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The sum in the units of what was summed, of the points' shape."""
+        return np.asarray(self.points * self.spacing, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,9 +117,13 @@ class Unmasked:
 class GaussianMechanism:
     """Poisson sampling and Gaussian noise for the steps of one receipt, and for no more.
 
-    A step is: :meth:`sample` once, :meth:`noise` once per tensor (or :meth:`ClippedSum.noised`),
-    :meth:`end_step`. A step that sampled nothing takes its noise all the same. After the last step
-    :meth:`release`. Anything out of this order is a :class:`PrivacyError`.
+    A step is: :meth:`sample` once, :meth:`noised` once per tensor, :meth:`end_step`. A step that
+    sampled nothing takes its noise all the same. After the last step :meth:`release`. Anything out
+    of this order is a :class:`PrivacyError`.
+
+    Sums are rounded to the policy's lattice, and the noise, rounded to it too, is added in
+    integers. The rounding of the sum is charged (``PrivacyPolicy.sensitivity``), that of the noise
+    is post-processing.
 
     Args:
         policy: what the organization demands.
@@ -135,7 +142,6 @@ class GaussianMechanism:
         self._steps = 0
         self._sampled = False
         self._noised = 0  # coordinates in this step
-        self._size = 0  # coordinates of every step
         self._released = False
 
     @property
@@ -161,44 +167,44 @@ class GaussianMechanism:
         self._sampled = True
         return self._generator.poisson_sample(population, self._policy.sampling_rate)
 
-    def noise(self, shape: tuple[int, ...], sensitivity: float) -> NDArray[np.float32]:
-        """Noise for one tensor of the step's sum.
-
-        Args:
-            shape: the tensor's.
-            sensitivity: what the sum was clipped to, over all tensors together.
-
-        Returns:
-            Independent normal samples with the standard deviation σ C.
+    def noised(self, clipped: ClippedSum) -> NoisedSum:
+        """One tensor of the step's sum with its noise.
 
         Raises:
             PrivacyError: clipped to anything else than the policy's clipping norm.
+            TrainingError: values that are not finite, or beyond what the lattice holds.
         """
         self._check_open()
         if not self._sampled:
             raise PrivacyError("noise before sampling: the step's batch is not the policy's")
-        if sensitivity != self._policy.clipping_norm:
+        if clipped.clipping_norm != self._policy.clipping_norm:
             raise PrivacyError(
-                f"the sum is clipped to {sensitivity}, and the policy says "
+                f"the sum is clipped to {clipped.clipping_norm}, and the policy says "
                 f"{self._policy.clipping_norm}"
             )
-        size = math.prod(shape)
-        self._noised += size
-        samples = self._generator.gaussian(size, self._policy.std)
-        return samples.astype(np.float32).reshape(shape)
+        values, spacing = clipped.values, self._policy.spacing
+        scaled = np.asarray(values, np.float64) / spacing
+        if not (np.abs(scaled) < _LARGEST_POINT).all():
+            raise TrainingError(
+                "the clipped sum is not finite, or too large for the lattice",
+                "lower the learning rate",
+            )
+        self._noised += values.size
+        noise = self._generator.rounded_gaussian(values.size, self._policy.std / spacing)
+        return NoisedSum(np.rint(scaled).astype(np.int64) + noise.reshape(values.shape), spacing)
 
     def end_step(self) -> None:
         """Ends a step whose sum has all its noise.
 
         Raises:
-            PrivacyError: no noise was drawn, or for fewer or more coordinates than in other steps.
+            PrivacyError: noise was drawn for fewer or more coordinates than the policy's.
         """
         self._check_open()
-        if not self._noised:
-            raise PrivacyError("a step without noise")
-        if self._steps and self._noised != self._size:
-            raise PrivacyError(f"{self._noised} coordinates had noise, and {self._size} before")
-        self._size, self._noised, self._sampled = self._noised, 0, False
+        if self._noised != self._policy.weights:
+            raise PrivacyError(
+                f"{self._noised} coordinates had noise, and the policy has {self._policy.weights}"
+            )
+        self._noised, self._sampled = 0, False
         self._steps += 1
 
     def release(self, vector: NDArray[np.float32]) -> Release:
@@ -210,8 +216,8 @@ class GaussianMechanism:
         """
         if self._released or self._sampled:
             raise PrivacyError("released already, or in the middle of a step")
-        if vector.size > self._size:
-            raise PrivacyError(f"{vector.size} values, of which {self._size} had noise")
+        if vector.size > self._policy.weights:
+            raise PrivacyError(f"{vector.size} values, of which {self._policy.weights} had noise")
         release = Release(vector, self._receipt, self._steps, self._generator.seeded)
         self._released = True
         return release

@@ -236,6 +236,7 @@ class Bench:
         return PrivacyPolicy(
             unit=privacy.unit,
             clipping_norm=training.clipping_norm,
+            weights=len(self.learner.start()),
             noise_multiplier=self.noise.noise_multiplier,
             sampling_rate=training.sampling_rate,
             steps_per_round=training.steps_per_round,

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
-from fedcode.privacy.release import GaussianMechanism, Release
+from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
 from fedcode.record import Record
 from fedcode.task import CountTask
 from fedcode.trainer import LocalReport
@@ -48,11 +48,12 @@ class CountTrainer:
         total = np.zeros(weights.shape, np.float32)
         seen = 0
         for _ in range(self._policy.steps_per_round):
+            step = np.zeros(weights.shape, np.float32)
             for index in mechanism.sample(len(self._records)):
                 where, counts = self._task.counts(self._records[index])
-                total[where] += clip(counts, self._policy.clipping_norm)
+                step[where] += clip(counts, self._policy.clipping_norm)
                 seen += 1
-            total += mechanism.noise(total.shape, self._policy.clipping_norm)
+            total += mechanism.noised(ClippedSum(step, self._policy.clipping_norm)).values
             mechanism.end_step()
         self.report = LocalReport(None, seen)
         return mechanism.release(total)

@@ -24,7 +24,7 @@ from fedcode.federation import TrainingSettings
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
-from fedcode.privacy.release import GaussianMechanism, Release
+from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
 from fedcode.record import Record
 from fedcode.task import GradientTask
 from fedcode.trainer import LocalReport
@@ -117,8 +117,9 @@ class PrivateOptimizer(DPOptimizer):
             total = parameter.summed_grad
             if total is None:
                 total = torch.zeros_like(parameter)
-            noise = self._mechanism.noise(tuple(parameter.shape), self.max_grad_norm)
-            parameter.grad = total + torch.from_numpy(noise).to(total.device)
+            clipped = ClippedSum(total.detach().cpu().numpy(), self.max_grad_norm)
+            noised = torch.from_numpy(self._mechanism.noised(clipped).values)
+            parameter.grad = noised.to(total.device)
 
     def scale_grad(self) -> None:
         """Divides by the agreement's nominal batch, never by the batch that was drawn."""

@@ -12,7 +12,7 @@ from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
-from fedcode.privacy.release import GaussianMechanism
+from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.coordinator import Coordinator, State
@@ -24,7 +24,7 @@ from fedcode.wire import Plan, encode
 
 WEIGHTS, ROUNDS = 5, 6
 START = np.linspace(-1, 1, WEIGHTS, dtype=np.float32)
-POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 0.1, 1.0, 0.5, 1, 1e-5, 200.0)
+POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 0.1, WEIGHTS, 1.0, 0.5, 1, 1e-5, 200.0)
 BUDGET = Filter.for_budget(200.0, 1e-5, 4.0)
 COST = BUDGET.cost(1.0, 0.5, 1)
 
@@ -61,7 +61,8 @@ class PullTrainer:
         noise = self.generator(3, receipt.round) if self.generator else SecureGenerator()
         mechanism = GaussianMechanism(POLICY, noise, receipt)
         mechanism.sample(100)
-        change = 0.3 * (self.target - weights) + mechanism.noise(weights.shape, 0.1)
+        pull = np.float32(0.3) * (self.target - weights)
+        change = mechanism.noised(ClippedSum(pull, 0.1)).values
         mechanism.end_step()
         self.changes.append(change)
         return mechanism.release(change)

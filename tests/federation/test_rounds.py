@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from fedcode.errors import ConfigError, WireError
 from fedcode.federation import ServerSettings
-from fedcode.privacy.release import GaussianMechanism
+from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.rounds.coordinator import State
 from fedcode.rounds.strategy import SummingStrategy, arrays_of, flower_strategy, vector_of
@@ -122,7 +122,7 @@ def overflowing(name):
         def train(self, weights, receipt):
             mechanism = GaussianMechanism(POLICY, SeededGenerator(1), receipt)
             mechanism.sample(100)
-            mechanism.noise(weights.shape, 0.1)
+            mechanism.noised(ClippedSum(weights, 0.1))
             mechanism.end_step()
             return mechanism.release(np.full(WEIGHTS, 3e38, np.float32))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.seeded import SeededGenerator
 
 N = 400_000
@@ -150,3 +151,49 @@ def test_streams_of_other_labels_are_uncorrelated() -> None:
     streams = np.stack([SeededGenerator(1, "o", r).gaussian(20_000, 1.0) for r in range(12)])
     correlations = np.corrcoef(streams)[np.triu_indices(12, 1)]
     assert np.abs(correlations).max() < 5 / math.sqrt(20_000)
+
+
+def cells(samples: np.ndarray, std: float) -> np.ndarray:
+    """How many samples fall into each of 40 ranges of integers, about as many into each."""
+    edges = np.unique(np.floor(stats.norm(scale=std).ppf(np.linspace(0, 1, 41)[1:-1]))) + 0.5
+    return np.bincount(np.searchsorted(edges, samples), minlength=len(edges) + 1)
+
+
+def exact(samples: np.ndarray, std: float) -> float:
+    """p-value of integers against the normal distribution rounded to integers."""
+    edges = np.unique(np.floor(stats.norm(scale=std).ppf(np.linspace(0, 1, 41)[1:-1]))) + 0.5
+    chances = np.diff(stats.norm(scale=std).cdf(np.concatenate([[-np.inf], edges, [np.inf]])))
+    return float(stats.chisquare(cells(samples, std), chances * len(samples)).pvalue)
+
+
+@pytest.mark.parametrize("std", [0.4, 1.3, 30.0, 2.0**18])
+def test_lattice_noise_is_a_rounded_gaussian(std) -> None:
+    samples = SeededGenerator(1, "lattice").rounded_gaussian(N, std)
+    assert samples.dtype == np.int64
+    np.testing.assert_array_equal(
+        samples, np.rint(SeededGenerator(1, "lattice").gaussian(N, std)).astype(np.int64)
+    )
+    assert exact(samples, std) > PLAUSIBLE
+    noise = SeededGenerator(1, "lattice").gaussian(N, std)
+    assert exact(np.rint(0.98 * noise), std) < CERTAIN
+    assert exact(np.rint(noise + 0.05 * std), std) < CERTAIN
+    if std < 100:  # on a finer lattice nobody can tell
+        assert exact(np.trunc(noise), std) < CERTAIN
+
+
+@pytest.mark.parametrize("std", [3.0, 40.0])
+def test_lattice_noise_is_like_the_exact_sampler_of_opendp(std) -> None:
+    """Where the lattice is fine the discrete and the rounded Gaussian are the same."""
+    import opendp.prelude as dp
+
+    dp.enable_features("contrib")
+    space = dp.vector_domain(dp.atom_domain(T="i64"), size=60_000), dp.l2_distance(T=float)
+    oracle = np.array((space >> dp.m.then_gaussian(std))([0] * 60_000))
+
+    def alike(samples: np.ndarray) -> float:
+        table = np.stack([cells(samples, std), cells(oracle, std)])
+        return float(stats.chi2_contingency(table[:, table.sum(0) > 0]).pvalue)
+
+    assert alike(SecureGenerator().rounded_gaussian(60_000, std)) > CERTAIN
+    for factor in (0.94, 1.06):
+        assert alike(SecureGenerator().rounded_gaussian(60_000, factor * std)) < CERTAIN

@@ -27,6 +27,7 @@ from toy_task import (
 
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.record import Corpus, PrivacyUnit, SourceFile
 from fedcode.tasks.completion import CompletionTask
 from fedcode.tasks.defects import DefectsTask
@@ -142,7 +143,7 @@ def test_a_step_of_the_tasks_is_the_clipped_sum_of_single_gradients(task) -> Non
 @pytest.mark.parametrize("norm", [0.3, 1.0])
 def test_counts_move_by_the_clipping_norm_at_most(public, norm) -> None:
     task = NgramTask.make({"order": 3, "vocabulary": 300, "min_records": 1}, public)
-    policy = policy_of(settings_of(clipping_norm=norm))
+    policy = policy_of(settings_of(clipping_norm=norm), task.size)
     data = [*code([2, 40, 7, 200]), public.records()[0]]
 
     def total(data):
@@ -156,13 +157,42 @@ def test_counts_move_by_the_clipping_norm_at_most(public, norm) -> None:
 
 
 def test_the_ledger_asks_the_price_of_that_sensitivity() -> None:
-    """The accountant's σ is noise over C: the policy's deviation must be their product."""
+    """The accountant's σ is noise over the sensitivity of the rounded sum, a little above C."""
     settings = settings_of(clipping_norm=0.25)
-    policy = policy_of(settings, noise_multiplier=3.0)
+    policy = policy_of(settings, 16, noise_multiplier=3.0)
     budget = Filter.for_budget(8.0, 1e-5, 4.0)
     with BudgetLedger.open(":memory:") as ledger:
         ledger.open_account("a", organization="o", unit=PrivacyUnit.FUNCTION, budget=budget)
         receipt = ledger.charge(
             budget.cost(3.0, 0.5, 1), asset="a", agreement="a", task="t", round=1
         )
-    assert receipt.noise_multiplier * settings.clipping_norm == policy.std == 0.75
+    assert policy.sensitivity == pytest.approx(0.25 * (1 + 4 / 2**18), rel=1e-12)
+    assert receipt.noise_multiplier * policy.sensitivity == policy.std
+
+
+def test_rounding_to_the_lattice_moves_the_sum_further_than_the_clipping_norm() -> None:
+    """And never further than what is charged: neighbouring sums, rounded, without noise."""
+    weights = 10_000
+    policy = policy_of(settings_of(sampling_rate=1.0), weights)
+
+    def rounded(values):
+        mechanism = GaussianMechanism(policy, ChosenGenerator(), receipt_for(policy))
+        mechanism.sample(100)
+        return mechanism.noised(ClippedSum(values, 1.0)).points * policy.spacing
+
+    rng = np.random.default_rng(5)
+    record = rng.uniform(1, 2, weights)
+    record = np.floor(record / np.linalg.norm(record) / policy.spacing) * policy.spacing
+    start = policy.spacing * rng.integers(0, 9, weights)
+    most = policy.sensitivity - 1
+
+    # unlucky: each coordinate stands just below the middle between two points, then just above
+    just = 1e-6 * policy.spacing
+    before = start + policy.spacing / 2 - just
+    after = before + record + 2 * just
+    far = np.linalg.norm(after - before)
+    unlucky = np.linalg.norm(rounded(after) - rounded(before))
+    assert far < 1 < far + 0.9 * most < unlucky < far + most
+
+    usual = np.linalg.norm(rounded(start / 3 + record) - rounded(start / 3))
+    assert usual < far + 0.1 * most

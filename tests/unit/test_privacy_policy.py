@@ -14,6 +14,7 @@ from fedcode.record import PrivacyUnit
 POLICY = PrivacyPolicy(
     unit=PrivacyUnit.FUNCTION,
     clipping_norm=0.5,
+    weights=10_000,
     noise_multiplier=1.2,
     sampling_rate=0.1,
     steps_per_round=4,
@@ -23,7 +24,9 @@ POLICY = PrivacyPolicy(
 
 
 def test_the_noise_follows_from_multiplier_and_norm() -> None:
-    assert POLICY.std == pytest.approx(0.6)
+    assert POLICY.spacing == 0.5 / 2**18
+    assert POLICY.sensitivity == pytest.approx(0.5 + 100 * 0.5 / 2**18)
+    assert POLICY.std == pytest.approx(1.2 * POLICY.sensitivity)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,7 @@ def test_the_noise_follows_from_multiplier_and_norm() -> None:
     [
         ("clipping_norm", 0.0, "clipping_norm must be a number above 0, not 0.0"),
         ("clipping_norm", math.inf, "clipping_norm must be a number above 0, not inf"),
+        ("weights", 0, "weights must be an integer from 1, not 0"),
         ("noise_multiplier", 0.0, "noise_multiplier must be a number above 0, not 0.0"),
         ("noise_multiplier", -1.0, "noise_multiplier must be a number above 0, not -1.0"),
         ("noise_multiplier", math.nan, "noise_multiplier must be a number above 0, not nan"),

@@ -20,7 +20,7 @@ from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release, Unma
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
 
-POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 0.5, 2.0, 0.5, 2, 1e-5, 8.0)
+POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 0.5, 4, 2.0, 0.5, 2, 1e-5, 8.0)
 SECRET = np.full(4, 31337.0, np.float32)
 
 
@@ -48,9 +48,13 @@ def mechanism(pay):
     return GaussianMechanism(POLICY, SeededGenerator(1), pay())
 
 
+def zeros(*shape, norm=0.5):
+    return ClippedSum(np.zeros(shape, np.float32), norm)
+
+
 def step(mechanism, size=4):
     mechanism.sample(100)
-    noise = mechanism.noise((size,), 0.5)
+    noise = mechanism.noised(zeros(size)).values
     mechanism.end_step()
     return noise
 
@@ -74,23 +78,48 @@ def test_noise_has_the_shape_asked_for_and_the_policys_scale(pay) -> None:
         policy = dataclasses.replace(POLICY, clipping_norm=norm)
         mechanism = GaussianMechanism(policy, SeededGenerator(1), pay(policy))
         mechanism.sample(100)
-        noise = mechanism.noise((100, 500), norm)
+        noise = mechanism.noised(zeros(100, 500, norm=norm)).values
         assert noise.shape == (100, 500)
         assert noise.dtype == np.float32
         assert noise.std() == pytest.approx(2.0 * norm, rel=0.02)
-        assert mechanism.noise((), norm).shape == ()
+        assert mechanism.noised(zeros(norm=norm)).values.shape == ()
+
+
+def test_a_noised_sum_stands_on_the_lattice(mechanism) -> None:
+    """The low bits of the sum, which noise in floating point would keep, are gone."""
+    mechanism.sample(100)
+    noised = mechanism.noised(ClippedSum(np.array([0.1, -3e-7, 200.0, 1e-12]), 0.5))
+    assert noised.points.dtype == np.int64
+    assert noised.spacing == 0.5 / 2**18
+    np.testing.assert_array_equal(
+        noised.values, (noised.points * noised.spacing).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e12])
+def test_a_sum_that_the_lattice_cannot_hold_is_refused(mechanism, value) -> None:
+    mechanism.sample(100)
+    with pytest.raises(TrainingError, match="too large for the lattice"):
+        mechanism.noised(ClippedSum(np.array([0.0, value]), 0.5))
+
+
+def test_noise_that_the_lattice_cannot_hold_is_refused() -> None:
+    with pytest.raises(PrivacyError, match="too large for the lattice"):
+        SecureGenerator().rounded_gaussian(1, 2.0**49)
 
 
 def test_sampling_is_poisson_at_the_policys_rate(mechanism) -> None:
     assert len(mechanism.sample(50_000)) == pytest.approx(25_000, abs=1_000)
 
 
-def test_tensors_and_steps_have_different_noise(mechanism) -> None:
+def test_tensors_and_steps_have_different_noise(pay) -> None:
+    policy = dataclasses.replace(POLICY, weights=100)
+    mechanism = GaussianMechanism(policy, SeededGenerator(1), pay(policy))
     mechanism.sample(100)
-    one, other = mechanism.noise((50,), 0.5), mechanism.noise((50,), 0.5)
+    one, other = mechanism.noised(zeros(50)).values, mechanism.noised(zeros(50)).values
     mechanism.end_step()
     mechanism.sample(100)
-    third = mechanism.noise((100,), 0.5)
+    third = mechanism.noised(zeros(100)).values
     assert len(np.unique(np.concatenate([one, other, third]))) == 200
 
 
@@ -98,7 +127,7 @@ def test_a_clipped_sum_gets_its_noise_from_the_mechanism(pay) -> None:
     def noised(values):
         mechanism = GaussianMechanism(POLICY, SeededGenerator(1), pay())
         mechanism.sample(100)
-        return ClippedSum(values, 0.5).noised(mechanism).values
+        return mechanism.noised(ClippedSum(values, 0.5)).values
 
     np.testing.assert_allclose(
         noised(np.ones((2, 3), np.float32)) - noised(np.zeros((2, 3), np.float32)), 1.0, rtol=1e-5
@@ -116,7 +145,7 @@ def test_neighbouring_sums_differ_by_at_most_the_sensitivity(mechanism) -> None:
         assert np.linalg.norm(total - (total - left_out)) <= POLICY.clipping_norm * (1 + 1e-9)
     assert norms.max() > POLICY.clipping_norm, "nothing was clipped"
     mechanism.sample(20)
-    assert ClippedSum(total, POLICY.clipping_norm).noised(mechanism).values.shape == (4,)
+    assert mechanism.noised(ClippedSum(total, POLICY.clipping_norm)).values.shape == (4,)
 
 
 def test_more_steps_than_paid_are_refused(mechanism) -> None:
@@ -124,7 +153,7 @@ def test_more_steps_than_paid_are_refused(mechanism) -> None:
     step(mechanism)
     for action in (
         lambda: mechanism.sample(100),
-        lambda: mechanism.noise((4,), 0.5),
+        lambda: mechanism.noised(zeros(4)),
         mechanism.end_step,
     ):
         with pytest.raises(PrivacyError, match="all 2 steps that were paid for are taken"):
@@ -155,7 +184,7 @@ def test_one_receipt_makes_one_mechanism(pay) -> None:
 
 def test_a_step_samples_once_and_before_its_noise(mechanism) -> None:
     with pytest.raises(PrivacyError, match="noise before sampling"):
-        mechanism.noise((4,), 0.5)
+        mechanism.noised(zeros(4))
     mechanism.sample(100)
     with pytest.raises(PrivacyError, match="samples once"):
         mechanism.sample(100)
@@ -163,15 +192,15 @@ def test_a_step_samples_once_and_before_its_noise(mechanism) -> None:
 
 def test_a_step_without_noise_is_refused(mechanism) -> None:
     mechanism.sample(100)
-    with pytest.raises(PrivacyError, match="without noise"):
+    with pytest.raises(PrivacyError, match="0 coordinates had noise, and the policy has 4"):
         mechanism.end_step()
 
 
-def test_a_tensor_that_got_no_noise_is_noticed(mechanism) -> None:
-    step(mechanism, size=5)
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_tensor_that_got_no_noise_is_noticed(mechanism, size) -> None:
     mechanism.sample(100)
-    mechanism.noise((4,), 0.5)
-    with pytest.raises(PrivacyError, match="4 coordinates had noise, and 5 before"):
+    mechanism.noised(zeros(size))
+    with pytest.raises(PrivacyError, match=f"{size} coordinates had noise, and the policy has 4"):
         mechanism.end_step()
 
 
@@ -184,11 +213,9 @@ def test_values_that_had_no_noise_are_not_released(mechanism) -> None:
 
 def test_a_sum_clipped_to_another_norm_is_refused(mechanism) -> None:
     mechanism.sample(100)
-    for sensitivity in (0.25, 1.0, math.nan):
+    for sensitivity in (0.25, 1.0):
         with pytest.raises(PrivacyError, match=r"the policy says 0\.5"):
-            mechanism.noise((4,), sensitivity)
-    with pytest.raises(PrivacyError, match=r"the policy says 0\.5"):
-        ClippedSum(SECRET, 1.0).noised(mechanism)
+            mechanism.noised(ClippedSum(SECRET, sensitivity))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

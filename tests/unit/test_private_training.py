@@ -23,6 +23,7 @@ from toy_task import (
 
 from fedcode.errors import ConfigError, PrivacyError, TrainingError
 from fedcode.privacy.noise import SecureGenerator
+from fedcode.privacy.policy import LATTICE
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.training.network import read, trainable
 from fedcode.training.private import PrivateTrainer, clip
@@ -45,7 +46,8 @@ def test_a_step_is_the_clipped_sum_over_the_nominal_batch(clipping, norm, frozen
     )
     training = Training(task, DATA, settings, generator=ChosenGenerator(chosen))
     expected = clipped_sum(task, [DATA[i] for i in chosen], settings, start(task))
-    assert training.change() == pytest.approx(-0.5 * expected / 10, abs=1e-6)
+    rounding = 0.5 / 10 * training.policy.spacing / 2
+    assert training.change() == pytest.approx(-0.5 * expected / 10, abs=1e-6 + rounding)
 
 
 def test_the_denominator_is_public_whatever_was_sampled() -> None:
@@ -55,7 +57,8 @@ def test_the_denominator_is_public_whatever_was_sampled() -> None:
         Training(ToyTask(), same, settings, generator=ChosenGenerator(chosen)).change()
         for chosen in ([5], range(8))
     )
-    assert eight == pytest.approx(8 * one, rel=1e-4, abs=1e-6)
+    rounding = 9 / 4 * (1 / LATTICE) / 2
+    assert eight == pytest.approx(8 * one, rel=1e-4, abs=1e-6 + rounding)
 
 
 @pytest.mark.parametrize("clipping", ["flat", "normalized"])
@@ -177,7 +180,7 @@ def test_a_round_takes_exactly_the_steps_that_were_paid_for() -> None:
     training = Training(ToyTask(), DATA, settings_of(steps_per_round=3))
     training.change()
     assert training.generator.samples == 3
-    other = policy_of(settings_of(steps_per_round=2))
+    other = policy_of(settings_of(steps_per_round=2), training.size)
     with pytest.raises(PrivacyError, match="steps is 3 in the policy, and 2 was paid for"):
         training.change(receipt=receipt_for(other))
     assert training.generator.samples == 3
@@ -230,7 +233,8 @@ def test_local_steps_are_the_optimizers_on_the_released_sums(optimizer) -> None:
         "adam": torch.optim.Adam([weights], lr=0.05),
     }[optimizer]
     for _ in range(4):
-        total = clipped_sum(task, DATA, settings, weights.detach().numpy())
+        total = np.rint(clipped_sum(task, DATA, settings, weights.detach().numpy()) * LATTICE)
+        total /= LATTICE
         weights.grad = torch.from_numpy(total / 5).float()
         by_hand.step()
     change = Training(task, DATA, settings).change()
@@ -347,7 +351,7 @@ def test_too_few_records_are_refused_at_once() -> None:
     settings = settings_of(sampling_rate=0.01)
     with pytest.raises(ConfigError, match="too few for sampling_rate"):
         PrivateTrainer(
-            ToyTask(), None, DATA, settings, policy_of(settings), lambda _: ChosenGenerator()
+            ToyTask(), None, DATA, settings, policy_of(settings, 1), lambda _: ChosenGenerator()
         )
 
 

@@ -96,11 +96,12 @@ class ChosenGenerator(SecureGenerator):
         return super().gaussian(n, std) if self.noise else np.zeros(n)
 
 
-def policy_of(settings, noise_multiplier=1.0):
+def policy_of(settings, weights, noise_multiplier=1.0):
     """A policy that fits to ``settings``."""
     return PrivacyPolicy(
         PrivacyUnit.FUNCTION,
         settings.clipping_norm,
+        weights,
         noise_multiplier,
         settings.sampling_rate,
         settings.steps_per_round,
@@ -131,8 +132,8 @@ class Training:
         self.generator = generator or ChosenGenerator()
         torch.manual_seed(1)  # weights that are frozen are the same in all networks
         self.network = PrivateNetwork(task.build())
-        self.policy = policy_of(settings, noise_multiplier)
         self.size = layout(self.network.model).size
+        self.policy = policy_of(settings, self.size, noise_multiplier)
         self.trainer = PrivateTrainer(
             task, self.network, data, settings, self.policy, lambda _: self.generator
         )
