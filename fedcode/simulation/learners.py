@@ -103,7 +103,7 @@ class GradientLearner:
         )
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
-        """AdamW on ``records``, an equal share of the steps in each round."""
+        """AdamW on ``records``, an equal share of the steps in each round; it keeps its moments."""
         examples = self._task.examples(records)
         s = self._settings.plain
         own_steps = s.epochs * len(examples) / s.batch
@@ -113,18 +113,18 @@ class GradientLearner:
         if s.public_share:
             losses = plain.mixed(losses, self._public_losses, s.public_share, order)
 
+        trainer = plain.PlainTrainer(
+            self._model,
+            total,
+            learning_rate=s.learning_rate,
+            weight_decay=s.weight_decay,
+            precision=s.precision,
+        )
+
         def train(weights: Vector, number: int) -> tuple[Vector, float | None]:
             steps = range((number - 1) * total // rounds, number * total // rounds)
             network.write(self._model, weights)
-            loss = plain.train(
-                self._model,
-                losses,
-                steps,
-                total,
-                learning_rate=s.learning_rate,
-                weight_decay=s.weight_decay,
-                precision=s.precision,
-            )
+            loss = trainer.train(losses, steps)
             return network.read(self._model) - weights, loss
 
         return train
@@ -208,14 +208,16 @@ def warm_start(
         parameter.requires_grad_(True)
     s = settings.warm_start
     total = round(s.epochs * task.public_steps(public, s.batch))
-    plain.train(
+    trainer = plain.PlainTrainer(
         model,
-        task.public_losses(model, public, s.batch, np.random.default_rng(seed)),
-        range(total),
         total,
         learning_rate=s.learning_rate,
         weight_decay=s.weight_decay,
         precision=s.precision,
+    )
+    trainer.train(
+        task.public_losses(model, public, s.batch, np.random.default_rng(seed)),
+        range(total),
         tell=lambda step, loss: tell(step, total, loss),
     )
     for parameter in frozen:

@@ -51,52 +51,73 @@ def mixed(
         yield next(public if order.random() < share else records)
 
 
-def train(
-    model: nn.Module,
-    losses: Iterator[Tensor],
-    steps: range,
-    total: int,
-    *,
-    learning_rate: float,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
-    tell: Callable[[int, float], None] = lambda _step, _loss: None,
-) -> float:
-    """Takes optimizer steps (AdamW, gradient norm clipped at 1) on a stream of losses.
+class PlainTrainer:
+    """AdamW with the gradient norm clipped at 1, on the weights of a model that are trained.
+
+    The moments last as long as the object: several may take turns on one model.
 
     Args:
         model: trained in place, on the parameters that require gradients.
-        losses: of ``model`` as it then is: one is asked for per step.
-        steps: the numbers of the steps to take, out of ``total`` (for the schedule).
-        total: length of the whole training.
+        total: steps of the whole training, for the learning rate's schedule.
         learning_rate: at its highest.
         weight_decay: of AdamW.
         precision: of the network's products.
-        tell: called after each step with its number and loss.
-
-    Returns:
-        The mean loss over the steps.
-
-    Raises:
-        TrainingError: a loss is not finite.
     """
-    model.to(device()).train()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
-    )
-    sum_of_losses = 0.0
-    for step in steps:
-        with products(precision):
-            loss = next(losses)
-        if not torch.isfinite(loss):
-            raise TrainingError("the loss is not finite", "lower the learning rate")
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * schedule(step / total)
-        optimizer.step()
-        sum_of_losses += loss.item()
-        tell(step, loss.item())
-    return sum_of_losses / max(1, len(steps))
+
+    def __init__(
+        self,
+        model: nn.Module,
+        total: int,
+        *,
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        precision: Precision = "float32",
+    ) -> None:
+        self._model = model.to(device())
+        self._total = total
+        self._learning_rate = learning_rate
+        self._precision: Precision = precision
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            self._parameters,
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+
+    def train(
+        self,
+        losses: Iterator[Tensor],
+        steps: range,
+        tell: Callable[[int, float], None] = lambda _step, _loss: None,
+    ) -> float:
+        """Takes steps.
+
+        Args:
+            losses: of the model as it then is: one is asked for per step.
+            steps: the numbers of the steps to take, out of the total.
+            tell: called after each step with its number and loss.
+
+        Returns:
+            The mean loss over the steps.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        self._model.train()
+        sum_of_losses = 0.0
+        for step in steps:
+            with products(self._precision):
+                loss = next(losses)
+            if not torch.isfinite(loss):
+                raise TrainingError("the loss is not finite", "lower the learning rate")
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(self._parameters, _CLIP)
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._learning_rate * schedule(step / self._total)
+            self._optimizer.step()
+            sum_of_losses += loss.item()
+            tell(step, loss.item())
+        return sum_of_losses / max(1, len(steps))

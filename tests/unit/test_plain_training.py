@@ -10,6 +10,7 @@ import torch
 from toy_task import ToyTask, records
 
 from fedcode.training import plain
+from fedcode.training.network import read, write
 
 DATA = records([3, 9, 2, 30, 5, 14, 1, 8])
 
@@ -18,7 +19,7 @@ def trained(**changes):
     task = ToyTask()
     model = task.build()
     losses = plain.record_losses(task, model, task.examples(DATA), 4, np.random.default_rng(1))
-    mean = plain.train(model, losses, range(40), 40, learning_rate=0.05, **changes)
+    mean = plain.PlainTrainer(model, 40, learning_rate=0.05, **changes).train(losses, range(40))
     return mean, np.concatenate([p.detach().numpy().ravel() for p in model.parameters()])
 
 
@@ -27,7 +28,8 @@ def test_the_loss_falls() -> None:
     model = task.build()
     losses = plain.record_losses(task, model, task.examples(DATA), 4, np.random.default_rng(1))
     told = []
-    plain.train(model, losses, range(400), 400, learning_rate=0.05, tell=lambda *t: told.append(t))
+    trainer = plain.PlainTrainer(model, 400, learning_rate=0.05)
+    trainer.train(losses, range(400), tell=lambda *t: told.append(t))
     assert [step for step, _ in told] == list(range(400))
     first, last = (np.mean([loss for _, loss in part]) for part in (told[:20], told[-20:]))
     assert last < 0.9 * first
@@ -52,3 +54,25 @@ def test_so_many_steps_are_public(share) -> None:
     assert len(of_public) / 4000 == pytest.approx(share, abs=0.03)
     assert of_public == list(range(1_000_000, 1_000_000 + len(of_public)))
     assert [x for x in seen if x < 1_000_000] == list(range(4000 - len(of_public)))
+
+
+def test_the_moments_last_from_round_to_round() -> None:
+    """Two halves are the whole, though another took its turn on the model in between."""
+
+    def train(*parts):
+        task = ToyTask()
+        model = task.build()
+        examples = task.examples(DATA)
+        one, other = (plain.PlainTrainer(model, 20, learning_rate=0.05) for _ in range(2))
+        losses, others = (
+            plain.record_losses(task, model, examples, 4, np.random.default_rng(seed))
+            for seed in (1, 2)
+        )
+        for part in parts:
+            one.train(losses, part)
+            weights = read(model)
+            other.train(others, part)
+            write(model, weights)
+        return read(model)
+
+    np.testing.assert_array_equal(train(range(10), range(10, 20)), train(range(20)))
