@@ -104,6 +104,57 @@ def budget(
     return calibrate(cap, federation.privacy.delta, plans).filter
 
 
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A member whose own budget does not cover all rounds of a task.
+
+    Attributes:
+        member: its name.
+        epsilon: its own cap.
+        task: the task's name.
+        rounds: how many its budget covers.
+        planned: T.
+    """
+
+    member: str
+    epsilon: float
+    task: str
+    rounds: int
+    planned: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.member} (ε ≤ {self.epsilon:g}) can take part in "
+            f"{self.rounds} of {self.planned} rounds of {self.task}"
+        )
+
+
+def rounds_covered(task: TaskSettings, noise_multiplier: float, filter_: Filter) -> int:
+    """How many of the task's rounds its share of a member's budget pays for."""
+    training = task.training
+    covered = filter_.rounds_affordable(
+        noise_multiplier,
+        training.sampling_rate,
+        training.steps_per_round,
+        int(task.budget_share * filter_.budget_nano),
+    )
+    return min(task.rounds, covered)
+
+
+def shortfalls(federation: Federation, calibration: Calibration) -> list[Shortfall]:
+    """The members that would stop before the end, by public numbers alone."""
+    found = []
+    for member in federation.members:
+        own = budget(federation, member, calibration)
+        for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
+            covered = rounds_covered(task, noise, own)
+            if covered < task.rounds:
+                found.append(
+                    Shortfall(member.name, federation.cap(member), task.name, covered, task.rounds)
+                )
+    return found
+
+
 def _plan(task: TaskSettings, noise: float | None) -> Plan:
     training = task.training
     return Plan(

@@ -263,6 +263,8 @@ def checked(model: type[M], values: Mapping[str, Any], name: str) -> M:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "unknown key"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ConfigError(
             f"{name}: {place}: {message[0].lower()}{message[1:]}{more}",

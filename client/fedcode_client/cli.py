@@ -62,6 +62,17 @@ def preview(
             f"{task.epsilon:.2f}",
         )
     console.print(table)
+    for task in found.tasks:
+        if task.rounds_affordable < task.rounds:
+            console.print(
+                f"our budget covers {task.rounds_affordable} of {task.rounds} rounds of "
+                f"{task.task}: then we would stop, and the others go on",
+                soft_wrap=True,
+            )
+    console.print(
+        "A plan for data that has not been charged yet; `fedcode-client ledger show` says what has",
+        soft_wrap=True,
+    )
 
 
 @ledger.command()
@@ -87,15 +98,30 @@ def show(path: LedgerFile, as_json: AsJson = False) -> None:
             str(row.charges),
             f"{row.left:.1%}",
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(
+        "ε spent: by privacy loss distribution. left: of the Rényi budget, which stops training; "
+        "it runs out before ε spent reaches the cap",
+        soft_wrap=True,
+    )
+    if any(row.seeded for row in rows):
+        console.print("A simulation's ledger: its noise came from a seed", soft_wrap=True)
 
 
 @ledger.command()
-def verify(path: LedgerFile) -> None:
+def verify(
+    path: LedgerFile,
+    head: Annotated[
+        str | None, typer.Option(help="A head noted earlier; its row must still be there.")
+    ] = None,
+) -> None:
     """Check that every row is as it was written, and that no total was passed."""
     with _opened(path) as opened:
-        number, head = opened.verify(), opened.head
-    print(f"{number} rows, every one in order; head {head}")
+        number, now = opened.verify(head), opened.head
+    print(f"{number} rows, every one in order; head {now}")
+    if head is None:
+        print("note the head: only `verify --head` notices rows that were cut off at the end")
 
 
 @ledger.command()

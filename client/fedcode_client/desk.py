@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedcode.agreement import budget, calibrated
+from fedcode.agreement import budget, calibrated, rounds_covered
 from fedcode.corpus import arrange, cache_folder, read
 from fedcode.errors import ConfigError
 from fedcode.federation import Federation
@@ -54,7 +54,12 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """One account of a ledger; ``left`` is the unspent share of the budget."""
+    """One account of a ledger.
+
+    Attributes:
+        left: the unspent share of the budget of Rényi divergence, which stops training.
+        seeded: it was opened for a simulation, whose noise can be drawn again.
+    """
 
     asset: str
     organization: str
@@ -64,6 +69,7 @@ class AccountRow:
     delta: float
     charges: int
     left: float
+    seeded: bool
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
@@ -94,17 +100,11 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
         check_population(records, privacy.delta, training.sampling_rate)
         step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
         steps[step] = steps.get(step, 0) + taken
-        available = int(task.budget_share * own.budget_nano)
         tasks.append(
             TaskPreview(
                 task.name,
                 task.rounds,
-                min(
-                    task.rounds,
-                    own.rounds_affordable(
-                        noise, training.sampling_rate, training.steps_per_round, available
-                    ),
-                ),
+                rounds_covered(task, noise, own),
                 records * training.sampling_rate,
                 noise,
                 epsilon({step: taken}, privacy.delta),
@@ -131,6 +131,7 @@ def accounts(ledger: BudgetLedger) -> list[AccountRow]:
             account.budget.delta,
             len(ledger.history(account.asset)),
             ledger.remaining(account.asset) / account.budget.budget_nano,
+            account.seeded,
         )
         for account in ledger.accounts()
     ]

@@ -73,7 +73,7 @@ def read(
     with closing(_read_all(entries, 1 if few else workers)) as stream:
         steady = _take(stream, max_tokens, digests, pieces, skipped)
     if not pieces:
-        raise _nothing(source, max_tokens, skipped)
+        raise _nothing(source, max_tokens if entries else None, skipped)
     pieces.sort(key=lambda piece: piece.path)
     skipped.sort(key=lambda bad: bad.path)
     if place is not None and steady:

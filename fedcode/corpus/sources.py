@@ -166,7 +166,8 @@ def _wheel(file: Path) -> Listing:
         with zipfile.ZipFile(file) as archive:
             names = sorted(i.filename for i in archive.infolist() if not i.is_dir())
     except (OSError, zipfile.BadZipFile) as error:
-        raise CorpusError(f"{file} is not a wheel that can be read", _HINT) from error
+        what = "is not a wheel that can be read" if file.exists() else "is not there"
+        raise CorpusError(f"{file} {what}", _HINT) from error
     for name in names:
         parts = name.split("/")
         if "\\" in name or ":" in parts[0] or not {"", ".", ".."}.isdisjoint(parts):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -96,6 +97,9 @@ class Chain:
         self._name, self._read_only = str(path), read_only
         self._lock = threading.RLock()
         try:
+            if not read_only and self._name != ":memory:":
+                # a new file is nobody else's to read
+                os.close(os.open(self._name, os.O_CREAT | os.O_RDWR, 0o600))
             self._connection = self._connect()
             if not read_only:
                 self._write_ahead()
@@ -106,7 +110,7 @@ class Chain:
                             self._connection.execute(statement)
                         self._connection.execute(f"PRAGMA user_version = {version}")
             found = self._version()
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise PrivacyError(
                 f"the ledger {path} cannot be opened: {error}", "is its folder there and writable?"
             ) from error
@@ -114,9 +118,11 @@ class Chain:
             raise LedgerDamaged(f"{path} is not a ledger: {error}", DAMAGED) from error
         if found != version:
             self.close()
+            what = f"has schema version {found}, not {version}" if found else "holds no ledger"
             raise LedgerDamaged(
-                f"{path} has schema version {found}, not {version}",
-                "name a ledger.sqlite that this version of fedcode wrote",
+                f"{path} {what}",
+                "name a ledger.sqlite that this version of fedcode wrote; a copy of one that is in "
+                "use needs the files beside it, -wal and -shm, too",
             )
 
     def __enter__(self) -> Self:
@@ -207,6 +213,10 @@ class Chain:
                     )
                 previous = entry.hash
                 yield entry
+            if self.query("PRAGMA integrity_check(1)") != [("ok",)]:
+                raise LedgerDamaged(
+                    f"the file of the ledger {self._name} is damaged outside its rows", DAMAGED
+                )
         except sqlite3.DatabaseError as error:
             raise LedgerDamaged(
                 f"row {seq + 1} of the ledger {self._name} cannot be read: {error}", DAMAGED
@@ -216,6 +226,8 @@ class Chain:
         target, uri = self._name, False
         if self._read_only:
             target, uri = f"{Path(self._name).absolute().as_uri()}?mode=ro", True
+            if not Path(f"{self._name}-wal").exists():  # nobody has it open: leave no side files
+                target += "&immutable=1"
         return sqlite3.connect(
             target, uri=uri, timeout=_WAIT, isolation_level=None, check_same_thread=False
         )

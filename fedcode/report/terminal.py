@@ -32,23 +32,11 @@ def summary(values: Mapping[str, Any], folder: Path) -> Group:
         RunError: ``values`` are no result.
     """
     result = read_result(values)
-    return Group(*_comparisons(result), *_verdicts(result), *_notes(result), _files(folder))
-
-
-def describe(values: Mapping[str, Any], folder: Path) -> Group:
-    """As :func:`summary`, with a line per organization in between.
-
-    Raises:
-        RunError: ``values`` are no result.
-    """
-    result = read_result(values)
     return Group(
-        Text(f"{result.name}, {result.created}: {words.headline(result)}"),
         *_comparisons(result),
         *_verdicts(result),
-        _organizations(result),
         *_notes(result),
-        _files(folder),
+        _files(folder, bool(result.ledger)),
     )
 
 
@@ -65,7 +53,8 @@ def _comparison(tasks: Sequence[TaskResult]) -> Table:
     for task, metric in columns:
         head = Text(_head(task, metric))
         grid.add_column(head, justify="right", no_wrap=True, vertical="bottom")
-    grid.add_column("ε", justify="right", no_wrap=True, vertical="bottom")
+    spent_head = "ε" if len(tasks) == 1 else "ε of\neach"
+    grid.add_column(spent_head, justify="right", no_wrap=True, vertical="bottom")
     found = {task.name: {_place(r): r for r in figures.condensed_rows(task)} for task in tasks}
     for place in dict.fromkeys(p for rows in found.values() for p in rows):
         there = {name: rows[place] for name, rows in found.items() if place in rows}
@@ -123,22 +112,6 @@ def _notes(result: Result) -> Iterator[Text]:
         yield Text(f"{words.SEEDED}: these weights are for looking at, not for giving away", "bold")
 
 
-def _files(folder: Path) -> Text:
-    return Text(f"{folder / 'report.html'}  (beside it: {', '.join(_BESIDE)})", overflow="fold")
-
-
-def _organizations(result: Result) -> Table:
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    grid.add_column("organization", overflow="fold")
-    grid.add_column("role")
-    for title in ("files", "records", "tokens", "ε spent", "cap"):
-        grid.add_column(title, justify="right", no_wrap=True)
-    for organization in result.organizations:
-        rows = [row for row in result.ledger if row.organization == organization.name]
-        spent = [
-            "\n".join(figures.epsilon(getattr(row, key)) for row in rows) or figures.NOTHING
-            for key in ("epsilon_spent", "epsilon_cap")
-        ]
-        sizes = (organization.files, organization.records, organization.lexer_tokens)
-        grid.add_row(Text(organization.name), organization.role, *(f"{n:,}" for n in sizes), *spent)
-    return grid
+def _files(folder: Path, private: bool) -> Text:
+    beside = [name for name in _BESIDE if private or name != "ledger.sqlite"]
+    return Text(f"{folder / 'report.html'}  (beside it: {', '.join(beside)})", overflow="fold")

@@ -30,7 +30,7 @@ NOT_CLAIMED = (
 )
 
 _CODES = {
-    "budget": "its budget was spent",
+    "budget": "its budget did not cover it",
     "agreement": "the agreement is not what it signed",
     "plan": "the coordinator's plan is not what was agreed on",
     "failed": "its training failed",

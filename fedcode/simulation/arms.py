@@ -181,8 +181,8 @@ class Bench:
 
     def epsilon(self, rounds: int) -> float | None:
         """ε (PLD) of so many rounds of this task."""
-        if self.noise is None:
-            return None
+        if self.noise is None or not rounds:
+            return None if self.noise is None else 0.0
         training = self.settings.training
         step = (self.noise.noise_multiplier, training.sampling_rate)
         return epsilon_of({step: rounds * training.steps_per_round}, self.federation.privacy.delta)

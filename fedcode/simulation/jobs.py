@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -247,9 +248,15 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         "seconds": time.perf_counter() - start,
         **found,
         "rounds": rounds,
-        "epsilon": bench.epsilon(state.round) if arm.private else None,
+        "epsilon": bench.epsilon(_most_rounds(rounds)) if arm.private else None,
         "weights": len(state.weights),
     }
+
+
+def _most_rounds(rounds: Sequence[Mapping[str, Any]]) -> int:
+    """In how many rounds the member took part that took part in most."""
+    taken = Counter(name for line in rounds for name in line["survivors"])
+    return max(taken.values(), default=0)
 
 
 def _learner(job: Job, prepared: Prepared) -> Learner:

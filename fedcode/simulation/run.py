@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcode.agreement import calibrated
+from fedcode.agreement import calibrated, shortfalls
 from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
 from fedcode.federation import Federation, check
 from fedcode.privacy.calibration import Calibration
@@ -30,8 +30,8 @@ from fedcode.simulation.jobs import Job
 from fedcode.simulation.manifest import manifest
 from fedcode.simulation.schedule import Schedule, Workers
 from fedcode.simulation.view import View
-from fedcode.storage import write_json
-from fedcode.tasks import known
+from fedcode.storage import write_atomically, write_json
+from fedcode.tasks import check_settings
 from fedcode.weights import load_tensors, save_tensors
 
 RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER = (
@@ -78,6 +78,11 @@ def simulate(
         TrainingError: a loss is not finite.
     """
     start = time.perf_counter()
+    if resume and (folder / RESULT).exists():
+        raise RunError(
+            f"the run in {folder} is finished",
+            f"show it: fedcode report {folder}, or repeat it: fedcode simulate --again {folder}",
+        )
     check_tasks(federation)
     cores = os.cpu_count() or 1
     data, whole = load(federation, cores, view.reading_one)
@@ -86,6 +91,8 @@ def simulate(
         _check_records(federation, data)
     made = _manifest(federation, options, whole, folder, resume)
     view.read(whole, calibration)
+    if calibration is not None:
+        view.shortfalls(shortfalls(federation, calibration))
     jobs = _jobs(federation, options, calibration, folder)
     workers = Workers(max(1, min(cores // federation.threads, len(jobs))), federation.threads)
     schedule = Schedule(workers, folder / "checkpoint", view.progress, view.finished)
@@ -112,7 +119,7 @@ def simulate(
 def check_tasks(federation: Federation) -> None:
     """Refuses tasks that are unknown and settings that no arm could run with."""
     for task in federation.tasks:
-        known(task.name)
+        check_settings(task.name, task.model)
         flower_strategy(task.server, task.training.proximal)
 
 
@@ -147,9 +154,9 @@ def _manifest(
             )
         return before
     if folder.exists() and any(folder.iterdir()):
-        raise RunError(
-            f"{folder} is not empty", f"choose another --out, or go on with --resume {folder}"
-        )
+        begun = (folder / MANIFEST).exists() and not (folder / RESULT).exists()
+        go_on = f", or go on with: fedcode simulate --resume {folder}" if begun else ""
+        raise RunError(f"{folder} is not empty", f"choose another --out{go_on}")
     write_json(folder / MANIFEST, made)
     return made
 
@@ -218,7 +225,7 @@ def _finish(
         made["weights"][task["name"]] = [line.pop("weights") for line in task["curves"]]
     save_tensors(folder / WEIGHTS, tensors)
     write_json(folder / MANIFEST, made)
-    (folder / REPORT).write_text(render(result, made), encoding="utf-8")
+    write_atomically(folder / REPORT, render(result, made).encode())
     write_json(folder / RESULT, result)
     shutil.rmtree(folder / "checkpoint")
 

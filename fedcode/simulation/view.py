@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from fedcode.agreement import Shortfall
 from fedcode.federation import Federation
 from fedcode.privacy.calibration import Calibration
 from fedcode.record import Corpus
@@ -71,6 +72,11 @@ class View:
             f"privacy: ε ≤ {budget.epsilon:g} for each organization, δ = {budget.delta:g}, "
             f"noise multiplier {noise}"
         )
+
+    def shortfalls(self, found: Sequence[Shortfall]) -> None:
+        """Says before the training who will stop early."""
+        for shortfall in found:
+            self._console.print(f"{shortfall}, then its budget does not cover the next")
 
     @contextmanager
     def training(self, federation: Federation, others: int) -> Iterator[None]:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from fedcode.errors import ConfigError
+from fedcode.federation import checked
 from fedcode.record import Corpus
 from fedcode.task import AnyTask, Metric
 
@@ -24,12 +25,14 @@ class Entry:
         title: what it is, in a few words.
         module: where ``make(settings, public)`` is; imported when it is asked for.
         factory: name of the class in it.
+        settings: name of its settings' class.
         suggested: settings for a federation's file that does not name the task.
     """
 
     title: str
     module: str
     factory: str
+    settings: str
     suggested: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -38,17 +41,20 @@ TASKS: Mapping[str, Entry] = {
         "code language model: GRU or LSTM over subword pieces",
         "fedcode.tasks.completion",
         "CompletionTask",
+        "CompletionSettings",
     ),
     "ngram": Entry(
         "code language model: Kneser–Ney n-grams from clipped, noised counts",
         "fedcode.tasks.ngram",
         "NgramTask",
+        "NgramSettings",
         {"rounds": 1, "training": {"sampling_rate": 1.0, "clipping_norm": 1.0}},
     ),
     "defects": Entry(
         "which functions are defective: recurrent encoder over tokens",
         "fedcode.tasks.defects",
         "DefectsTask",
+        "DefectsSettings",
     ),
 }
 
@@ -62,6 +68,16 @@ def make(name: str, settings: Mapping[str, Any], public: Corpus) -> AnyTask:
     entry = known(name)
     factory: Make = getattr(import_module(entry.module), entry.factory).make
     return factory(settings, public)
+
+
+def check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuses an unknown task, and ``settings`` that it does not know; reads no code for it.
+
+    Raises:
+        ConfigError: what is wrong.
+    """
+    entry = known(name)
+    checked(getattr(import_module(entry.module), entry.settings), settings, name)
 
 
 def metrics_of(name: str) -> Sequence[Metric]:

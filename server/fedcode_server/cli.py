@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedcode.agreement import calibrated, shortfalls
 from fedcode.federation import load
 from fedcode.terminal import run
 from fedcode_server.plan import Price, prices
@@ -42,6 +43,8 @@ def plan(
         soft_wrap=True,
     )
     console.print(_table(found))
+    for shortfall in shortfalls(asked, calibrated(asked)):
+        console.print(str(shortfall), soft_wrap=True)
 
 
 def main() -> NoReturn:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +201,34 @@ def test_ctrl_c_then_resume_gives_what_an_unbroken_run_gives(tmp_path: Path) -> 
     assert one == other
 
 
+def test_a_finished_run_is_not_run_again(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "finished"
+    shutil.copytree(run.out, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    resumed = fedcode(run.cache, "simulate", "--resume", folder)
+    assert resumed.returncode == 2
+    assert f"the run in {folder} is finished" in resumed.stderr
+    over = fedcode(run.cache, "simulate", run.toml, "--out", folder)
+    assert over.returncode == 2
+    assert "--resume" not in over.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_cap_that_pays_for_nothing_is_said_before_the_training(run: Run, tmp_path: Path) -> None:
+    text = run.toml.read_text(encoding="utf-8")
+    for name in ("alpha", "beta"):
+        text = text.replace(f'source = "path:{name}"', f'source = "path:{name}"\nepsilon = 2.0')
+    toml = run.base / "nothing.toml"
+    toml.write_text(text, encoding="utf-8")
+    done = fedcode(run.cache, "simulate", toml, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "alpha (ε ≤ 2) can take part in 0 of 3 rounds of completion" in done.stderr
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    (arm,) = [a for a in result["tasks"][0]["arms"] if a["key"] == "federated"]
+    assert arm["epsilon"] == 0.0, "nobody took part: nothing was spent"
+    assert [row["epsilon_spent"] for row in result["ledger"]] == [0.0, 0.0]
+
+
 def test_a_lower_cap_stops_one_organization_and_the_others_go_on(run: Run, tmp_path: Path) -> None:
     text = run.toml.read_text(encoding="utf-8")
     lower = text.replace('source = "path:beta"', 'source = "path:beta"\nepsilon = 5.0')
@@ -226,6 +255,7 @@ def test_without_privacy_there_is_no_ledger(run: Run, tmp_path: Path) -> None:
     assert result["privacy"] is None
     assert result["ledger"] == []
     assert not (tmp_path / "out" / "ledger.sqlite").exists()
+    assert "ledger.sqlite" not in fedcode(run.cache, "report", tmp_path / "out").stdout
     assert [arm["key"] for arm in result["tasks"][0]["arms"]] == ["public", "federated-plain"]
 
 

@@ -161,7 +161,16 @@ def test_a_lower_cap_of_our_own_pays_for_fewer_rounds(folder, said) -> None:
     (folder / "capped.toml").write_text(text)
     ours = json.loads(said("fedcode-client preview capped.toml alpha --json"))
     assert ours["epsilon_cap"] == 5.0
-    assert 0 < ours["tasks"][0]["rounds_affordable"] < 3
+    covered = ours["tasks"][0]["rounds_affordable"]
+    assert 0 < covered < 3
+    for line, words in (
+        ("fedcode-client preview capped.toml alpha", f"our budget covers {covered} of 3 rounds"),
+        (
+            "fedcode-server plan capped.toml",
+            f"alpha (ε ≤ 5) can take part in {covered} of 3 rounds of completion",
+        ),
+    ):
+        assert words in said(line)
 
 
 def test_a_preview_leaves_nothing_behind_but_the_cache(folder, said) -> None:
@@ -176,7 +185,16 @@ def test_the_ledger_shows_every_account(said) -> None:
         *("alpha", "root:1f2e", "function", "2.468", "8", "1e-05", "2", "92.8%")
     ]
     assert lines[2].split()[-5:] == ["0.000", "8", "1e-05", "0", "100.0%"]
-    assert len(lines) == 3
+    assert lines[3].startswith("ε spent: by privacy loss distribution. left: of the Rényi budget")
+    assert len(lines) == 4
+
+
+def test_a_simulations_ledger_is_shown_as_one(folder, said) -> None:
+    with BudgetLedger.open(folder / "seeded.sqlite") as ledger:
+        ledger.open_account(
+            "a", organization="o", unit=PrivacyUnit.FUNCTION, budget=BUDGET, seeded=True
+        )
+    assert "A simulation's ledger" in said("fedcode-client ledger show seeded.sqlite")
 
 
 def test_the_ledger_for_machines(said) -> None:
@@ -191,7 +209,22 @@ def test_a_ledger_is_verified_to_its_head(folder, said) -> None:
     with BudgetLedger.open(folder / "ledger.sqlite", read_only=True) as ledger:
         head = ledger.head
     words = said("fedcode-client ledger verify ledger.sqlite")
-    assert words == f"5 rows, every one in order; head {head}\n"
+    first, note = words.splitlines()
+    assert first == f"5 rows, every one in order; head {head}"
+    assert "--head" in note
+
+
+def test_rows_that_were_cut_off_are_noticed_by_whoever_noted_the_head(folder, typed) -> None:
+    with BudgetLedger.open(folder / "ledger.sqlite", read_only=True) as ledger:
+        head = ledger.head
+    path = folder / "short.sqlite"
+    path.write_bytes((folder / "ledger.sqlite").read_bytes())
+    assert typed(f"fedcode-client ledger verify short.sqlite --head {head}").returncode == 0
+    sql("DELETE FROM entries WHERE seq > 3")(path)
+    assert typed("fedcode-client ledger verify short.sqlite").returncode == 0
+    done = typed(f"fedcode-client ledger verify short.sqlite --head {head}")
+    assert done.returncode == 2
+    assert "ends at row 3, before the head remembered" in done.stderr
 
 
 def test_a_ledger_is_exported_row_by_row(said) -> None:
@@ -207,6 +240,11 @@ def test_reading_a_ledger_changes_no_byte_of_it(folder, said) -> None:
     for what in ("show", "verify", "export"):
         said(f"fedcode-client ledger {what} ledger.sqlite")
     assert (folder / "ledger.sqlite").read_bytes() == before
+    assert not list(folder.glob("ledger.sqlite-*"))
+
+
+def test_a_new_ledger_is_its_owners_alone(folder) -> None:
+    assert (folder / "ledger.sqlite").stat().st_mode & 0o777 == 0o600
 
 
 # Bad input.
@@ -292,6 +330,26 @@ def sql(*statements):
     return change
 
 
+def index(path):
+    """One byte of the index, which no row shows."""
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute(
+        "SELECT rootpage FROM sqlite_master WHERE type = 'index' AND name = 'entries_by_asset'"
+    ).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    data = bytearray(path.read_bytes())
+    at = data.index(b"RESERVED", (page - 1) * size, page * size)
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def emptied(path):
+    """A database in which nothing is: a ledger whose -wal file was left behind."""
+    path.unlink()
+    sql("PRAGMA user_version = 0", "CREATE TABLE t (x)", "DROP TABLE t")(path)
+
+
 CHEAPER = "UPDATE entries SET body = replace(body, '\"steps\":3', '\"steps\":1') WHERE seq = 3"
 DAMAGES = {
     "cut": (cut, "is not a ledger"),
@@ -301,6 +359,8 @@ DAMAGES = {
     "row removed": (sql("DELETE FROM entries WHERE seq = 4"), "row 4 of the ledger"),
     "other version": (sql("PRAGMA user_version = 9"), "has schema version 9, not 1"),
     "other database": (sql("DROP TABLE entries"), "ledger"),
+    "index": (index, "is damaged outside its rows"),
+    "no database": (emptied, "holds no ledger"),
 }
 
 

@@ -95,7 +95,9 @@ def test_a_file_that_is_not_toml(base: Path) -> None:
 
 def test_an_unknown_key(base: Path) -> None:
     assert "heldout_evry" in refused(base, edit=("heldout_every", "heldout_evry"))
-    assert "hiden" in refused(base, edit=("hidden = 8", "hiden = 8"))
+    said = refused(base, edit=("hidden = 8", "hiden = 8"))
+    assert "completion: hiden: unknown key" in said
+    assert "read " not in said, "a misspelt key is found before anything is read"
 
 
 def test_a_server_learning_rate_where_there_is_none(base: Path) -> None:
@@ -107,6 +109,7 @@ def test_a_folder_that_holds_something(base: Path, tmp_path: Path) -> None:
     assert "is not empty" in refused(base, "--out", tmp_path)
     assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"
     assert len(list(tmp_path.iterdir())) == 1
+    assert "--resume" not in refused(base, "--out", tmp_path), "there is no run to go on with"
 
 
 def test_nothing_to_resume_or_repeat(base: Path, tmp_path: Path) -> None:

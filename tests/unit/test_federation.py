@@ -127,10 +127,10 @@ def with_task(lines):
 @pytest.mark.parametrize(
     ("text", "place", "reason"),
     [
-        (with_top("rouns = 3"), "rouns", "extra inputs"),
-        (with_task("epochs = 3"), "tasks.0.epochs", "extra inputs"),
-        (with_task(TRAINING + "sigma = 1.0"), "tasks.0.training.sigma", "extra inputs"),
-        (SMALL + "secret = true", "organizations.0.secret", "extra inputs"),
+        (with_top("rouns = 3"), "rouns", "unknown key"),
+        (with_task("epochs = 3"), "tasks.0.epochs", "unknown key"),
+        (with_task(TRAINING + "sigma = 1.0"), "tasks.0.training.sigma", "unknown key"),
+        (SMALL + "secret = true", "organizations.0.secret", "unknown key"),
         (with_task("rounds = 0"), "tasks.0.rounds", "greater than or equal to 1"),
         (with_task("rounds = 2.0"), "tasks.0.rounds", "valid integer"),
         (with_task('rounds = "2"'), "tasks.0.rounds", "valid integer"),

@@ -317,14 +317,6 @@ def test_names_are_not_markup_in_the_terminal() -> None:
     assert any("[red]public[/red] [/]" in line for line in shown(values))
 
 
-def test_description_has_a_line_for_each_organization() -> None:
-    console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(terminal.describe(example.result(), Path("demo")))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert re.search(r"networkx +train +71 +1,587 +141,633 +2\.72 +3\.00", text)
-    assert re.search(r"httpx +unseen .* – +–", text)
-
-
 def test_terminal_says_what_protects_nobody() -> None:
     plain = shown(changed(privacy=None, finished=False))
     assert any("no differential privacy" in line for line in plain)
