@@ -96,11 +96,17 @@ def standing(result: Result) -> str:
 
 
 def findings(task: TaskResult) -> list[tuple[Row, str]]:
-    """The rows that matter most, with their leading figures."""
+    """The rows that matter most, the best baseline too, with their leading figures."""
     every = condensed_rows(task)
     firsts: list[Row] = []
     for key in ("federated", "public", "alone", "federated-plain", "centralized-plain"):
         firsts += [row for row in every if row.key == key][:1]
+    baselines = [row for row in every if row.key == "baseline" and figure(row, task.leading)]
+    firsts += sorted(
+        baselines,
+        key=lambda row: figure(row, task.leading) or 0.0,
+        reverse=not task.leading.lower_is_better,
+    )[:1]
     return [
         (row, number(value, task.leading.digits))
         for row in firsts

@@ -27,6 +27,8 @@ from fedcode.simulation.jobs import Progress as Told
 from fedcode.task import Metric
 from fedcode.tasks import metrics_of
 
+_LARGE = 20.0  # e^20 times as likely: whoever asks for more has probably mistyped it
+
 
 class View:
     """Progress bars: one per task's main run, one for the rest of the comparison.
@@ -72,6 +74,10 @@ class View:
             f"privacy: ε ≤ {budget.epsilon:g} for each organization, δ = {budget.delta:g}, "
             f"noise multiplier {noise}"
         )
+        if budget.epsilon > _LARGE:
+            self._console.print(
+                f"an ε of {budget.epsilon:g} promises next to nothing", style="bold"
+            )
 
     def shortfalls(self, found: Sequence[Shortfall]) -> None:
         """Says before the training who will stop early."""
@@ -124,7 +130,7 @@ class View:
     def _line(self, task: str, line: Mapping[str, Any]) -> str:
         metric = self._metrics[task]
         losses = [one["loss"] for one in line["local"].values() if one["loss"] is not None]
-        parts = [f"{metric.title} {line['metrics'][metric.key]:.{metric.digits}f}"]
+        parts = [f"{metric.title} {line['metrics'][metric.key]:.{metric.digits}f} (sample)"]
         if losses:
             parts.insert(0, f"loss {sum(losses) / len(losses):.2f}")
         if line["epsilon"]:

@@ -323,3 +323,15 @@ def test_terminal_says_what_protects_nobody() -> None:
     assert any("--resume" in line for line in plain)
     seeded = shown(changed(simulation={"seeded_noise": True, "note": ""}))
     assert any(words.SEEDED in line for line in seeded)
+
+
+def test_the_best_baseline_is_among_the_findings() -> None:
+    """A model that every organization could have had for nothing must not be missed."""
+    result = read_result(example.result())
+    for task in result.tasks:
+        baselines = [row for row in table.rows(task) if row.key == "baseline"]
+        assert baselines
+        best = (min if task.leading.lower_is_better else max)(
+            baselines, key=lambda row: row.unseen[task.leading.key].mean
+        )
+        assert words.findings(task)[-1][0] == best
