@@ -18,14 +18,14 @@ from tests.benchmarks.figure import Figure, at_least, at_most, seconds
 def figures() -> list[Figure]:
     """The privacy core, one thread."""
     generator = SecureGenerator()
-    drawn = 4_000_000 / seconds(lambda: generator.gaussian(4_000_000, 1.0))
+    drawn = 4_000_000 / seconds(lambda: generator.rounded_gaussian(4_000_000, 2.0**18))
     plans = [Plan(0.1, 20), Plan(0.05, 50, share=0.5)]
     halves = [Plan(p.sampling_rate, p.rounds, share=0.5) for p in plans]
     steps = iter(range(1, 10_000))  # no two calls alike: nothing comes from a cache
     calibration = seconds(lambda: calibrate(8.0 + next(steps) / 100, 1e-5, halves))
     shown = seconds(lambda: epsilon({(0.9, 0.1): next(steps)}, 1e-5), 9)
     return [
-        at_least("privacy", "Gaussian noise", drawn / 1e6, "M samples/s", 20),
+        at_least("privacy", "Gaussian noise on the lattice", drawn / 1e6, "M samples/s", 20),
         at_most("privacy", "calibration of two tasks", calibration, "s", 1.0),
         Figure("privacy", "epsilon shown, once per round", shown, "s"),
         Figure("privacy", "charges, on disk", _charges(), "1/s"),
