@@ -89,7 +89,7 @@ class View:
         """Shows the bars while the block runs; ``others`` arms are there to compare with."""
         bars = Progress(
             TextColumn("{task.description:<11}"),
-            BarColumn(bar_width=18),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TextColumn("{task.fields[said]}"),
             TimeElapsedColumn(),
@@ -130,7 +130,7 @@ class View:
     def _line(self, task: str, line: Mapping[str, Any]) -> str:
         metric = self._metrics[task]
         losses = [one["loss"] for one in line["local"].values() if one["loss"] is not None]
-        parts = [f"{metric.title} {line['metrics'][metric.key]:.{metric.digits}f} (sample)"]
+        parts = [f"sample {metric.key} {line['metrics'][metric.key]:.{metric.digits}f}"]
         if losses:
             parts.insert(0, f"loss {sum(losses) / len(losses):.2f}")
         if line["epsilon"]:
