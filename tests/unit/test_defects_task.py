@@ -15,7 +15,7 @@ from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import ConfigError
 from fedcode.record import Corpus
 from fedcode.tasks.defects import TYPICAL, UNKNOWN, DefectsTask
-from fedcode.training.plain import train
+from fedcode.training.plain import PlainTrainer
 
 SETTINGS = {
     "vocabulary": 300, "table": 20, "embedding": 12, "hidden": 10, "head": 8, "pointer": 6,
@@ -162,7 +162,8 @@ def test_the_warm_start_learns(task, model, clean):
     losses = []
     stream = task.public_losses(model, clean.files, 16, np.random.default_rng(1))
     assert task.public_steps(clean.files, 16) == 120 // 16
-    train(model, stream, range(60), 60, learning_rate=0.01, tell=lambda _, x: losses.append(x))
+    trainer = PlainTrainer(model, 60, learning_rate=0.01)
+    trainer.train(stream, range(60), tell=lambda _, x: losses.append(x))
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
