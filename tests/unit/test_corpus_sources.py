@@ -260,7 +260,7 @@ def test_the_standard_library_without_tests_and_programs():
         ("package:sys", "no package sys"),
         ("package:../x", "is not a package's name"),
         ("package:os.path", r"no package os\.path"),
-        ("wheel:/nowhere.whl", "is not a wheel"),
+        ("wheel:/nowhere.whl", "is not there"),
         (f"wheel:{__file__}", "is not a wheel"),
         ("path:/nowhere", "is not a folder"),
         (f"path:{__file__}", "is not a folder"),
