@@ -123,6 +123,39 @@ def report(
     _show(result, folder, as_json=as_json)
 
 
+@app.command()
+def audit(
+    trials: Annotated[int, typer.Option(min=400, help="Training steps to take.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Audit the private training step: can a single record be seen better than ε allows?"""
+    os.environ.update(_QUIET)
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+
+    from fedcode.training.audit import step_audit
+
+    with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as bars:
+        bar = bars.add_task("training steps", total=trials)
+        found = step_audit(trials, tell=lambda done: bars.update(bar, completed=done))
+    if as_json:
+        print(json.dumps(asdict(found) | {"broken": found.broken}))
+    else:
+        console = Console(soft_wrap=True)
+        console.print(
+            f"one step, with and without a canary, {found.trials:,} trials, δ = {found.delta:g}"
+        )
+        console.print(
+            f"claimed ε = {found.claimed:.2f}; found at least {found.found:.2f}; "
+            f"so many trials could have found {found.detectable:.2f} at most"
+        )
+        verdict = "BROKEN: it reveals more than claimed" if found.broken else "nothing against it"
+        console.print(verdict, style="bold")
+    if found.broken:
+        raise typer.Exit(1)
+
+
 def main() -> NoReturn:
     """The program."""
     run(app, "fedcode")

@@ -79,17 +79,13 @@ class Task(Protocol):
         ...
 
 
-class GradientTask(Task, Protocol[Example, Batch]):
-    """A network and a loss per example.
+class Losses(Protocol[Example, Batch]):
+    """A loss per example: what local training needs of a task.
 
     The losses of a batch must not look at one another: no batch statistics, no denominator that
     counts the batch. With a mean over the batch's tokens, one record moved the clipped sum by
     1.9 times the clipping norm.
     """
-
-    def build(self) -> nn.Module:
-        """A fresh network. Parameters with ``requires_grad=False`` are public and stay."""
-        ...
 
     def examples(self, records: Sequence[Record]) -> Sequence[Example]:
         """What is trained on: at most one example per record; a record may give none."""
@@ -105,6 +101,14 @@ class GradientTask(Task, Protocol[Example, Batch]):
 
     def losses(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """One loss per example, shape (batch,), normalized by public constants only."""
+        ...
+
+
+class GradientTask(Task, Losses[Example, Batch], Protocol[Example, Batch]):
+    """A network and a loss per example."""
+
+    def build(self) -> nn.Module:
+        """A fresh network. Parameters with ``requires_grad=False`` are public and stay."""
         ...
 
     def public_steps(self, public: Sequence[SourceFile], batch: int) -> int:

@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcode.task import GradientTask
+from fedcode.task import Losses
 
 E = TypeVar("E")
 B = TypeVar("B")
 
 
 def physical_batches(
-    task: GradientTask[E, B], examples: Sequence[E], size: int
+    task: Losses[E, B], examples: Sequence[E], size: int
 ) -> Iterator[tuple[int, B]]:
     """Batches of at most ``size`` examples of similar length: (number of examples, batch)."""
     ordered = sorted(examples, key=task.length)
@@ -27,7 +27,7 @@ def physical_batches(
 
 
 def shuffled_batches(
-    task: GradientTask[E, B], examples: Sequence[E], size: int, order: np.random.Generator
+    task: Losses[E, B], examples: Sequence[E], size: int, order: np.random.Generator
 ) -> Iterator[B]:
     """One epoch in random batches of similar length. For public data and plain training only."""
     lengths: NDArray[np.int64] = np.array([task.length(e) for e in examples], dtype=np.int64)

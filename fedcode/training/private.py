@@ -26,7 +26,7 @@ from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
 from fedcode.record import Record
-from fedcode.task import GradientTask
+from fedcode.task import Losses
 from fedcode.trainer import LocalReport
 from fedcode.training.batches import physical_batches
 from fedcode.training.network import device, read, write
@@ -153,7 +153,7 @@ class PrivateTrainer(Generic[E, B]):
 
     def __init__(
         self,
-        task: GradientTask[E, B],
+        task: Losses[E, B],
         network: PrivateNetwork,
         records: Sequence[Record],
         settings: TrainingSettings,

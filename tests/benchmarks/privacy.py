@@ -12,6 +12,7 @@ from fedcode.privacy.calibration import Plan, calibrate
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.record import PrivacyUnit
+from fedcode.training.audit import step_audit
 from tests.benchmarks.figure import Figure, at_least, at_most, seconds
 
 
@@ -24,7 +25,9 @@ def figures() -> list[Figure]:
     steps = iter(range(1, 10_000))  # no two calls alike: nothing comes from a cache
     calibration = seconds(lambda: calibrate(8.0 + next(steps) / 100, 1e-5, halves))
     shown = seconds(lambda: epsilon({(0.9, 0.1): next(steps)}, 1e-5), 9)
+    audited = 10_000 / 2_000 * seconds(lambda: step_audit(2_000), 1)
     return [
+        at_most("privacy", "step audit of 10,000 trials", audited, "s", 60),
         at_least("privacy", "Gaussian noise on the lattice", drawn / 1e6, "M samples/s", 20),
         at_most("privacy", "calibration of two tasks", calibration, "s", 1.0),
         Figure("privacy", "epsilon shown, once per round", shown, "s"),
