@@ -25,7 +25,7 @@ def figures() -> list[Figure]:
     steps = iter(range(1, 10_000))  # no two calls alike: nothing comes from a cache
     calibration = seconds(lambda: calibrate(8.0 + next(steps) / 100, 1e-5, halves))
     shown = seconds(lambda: epsilon({(0.9, 0.1): next(steps)}, 1e-5), 9)
-    audited = 10_000 / 2_000 * seconds(lambda: step_audit(2_000), 1)
+    audited = seconds(lambda: step_audit(10_000), 1)
     return [
         at_most("privacy", "step audit of 10,000 trials", audited, "s", 60),
         at_least("privacy", "Gaussian noise on the lattice", drawn / 1e6, "M samples/s", 20),
