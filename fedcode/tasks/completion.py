@@ -16,11 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from fedcode.corpus.tokenizer import PAD, Subwords
-from fedcode.federation import Count, Strict, checked
+from fedcode.federation import Count, Fraction, Strict, checked
 from fedcode.models.recurrent import RecurrentLanguageModel, State
 from fedcode.record import Corpus, Record, SourceFile
 from fedcode.task import Labels, Metric, Metrics
@@ -53,7 +52,7 @@ class CompletionSettings(Strict):
     embedding: Count = 128
     hidden: Count = 256
     layers: Count = 1
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Fraction = 0.0
     record_pieces: Count = 128
     private: Literal["all", "recurrent"] = "recurrent"
 

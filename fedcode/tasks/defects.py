@@ -19,13 +19,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.corpus.tokenizer import PAD, Subwords
 from fedcode.errors import CorpusError
-from fedcode.federation import Count, Strict, checked
+from fedcode.federation import Amount, Count, Strict, checked
 from fedcode.models.encoder import DefectEncoder, Reading
 from fedcode.record import Corpus, Record, SourceFile
 from fedcode.task import Labels, Metric, Metrics
@@ -74,7 +73,7 @@ class DefectsSettings(Strict):
     head: Count = 64
     pointer: Count = 32
     record_tokens: Count = 120
-    guessing: float = Field(default=0.4, ge=0)
+    guessing: Amount = 0.4
     private: Literal["network", "head"] = "network"
 
 

@@ -9,6 +9,7 @@ import pytest
 from fedcode.errors import ConfigError
 from fedcode.federation import Federation, check, load, parse
 from fedcode.record import PrivacyUnit
+from fedcode.tasks import check_settings
 
 SMALL = """
 name = "small"
@@ -239,3 +240,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path) -> None:
             load(path)
         assert str(path) in str(found.value)
         assert found.value.hint
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("completion", {"dropout": "0.1"}),
+        ("completion", {"dropout": 1.0}),
+        ("defects", {"guessing": "0.4"}),
+        ("defects", {"guessing": -0.1}),
+    ],
+)
+def test_a_tasks_numbers_are_numbers(task, settings) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        check_settings(task, settings)
