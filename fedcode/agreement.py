@@ -129,6 +129,11 @@ class Shortfall:
         )
 
 
+def allowance(task: TaskSettings, filter_: Filter) -> int:
+    """The most that a task may spend of a member's budget, in nano-units."""
+    return int(task.budget_share * filter_.budget_nano)
+
+
 def rounds_covered(task: TaskSettings, noise_multiplier: float, filter_: Filter) -> int:
     """How many of the task's rounds its share of a member's budget pays for."""
     training = task.training
@@ -136,7 +141,7 @@ def rounds_covered(task: TaskSettings, noise_multiplier: float, filter_: Filter)
         noise_multiplier,
         training.sampling_rate,
         training.steps_per_round,
-        int(task.budget_share * filter_.budget_nano),
+        allowance(task, filter_),
     )
     return min(task.rounds, covered)
 

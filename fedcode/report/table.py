@@ -123,11 +123,12 @@ def _row(arm: Arm) -> Row:
 
 
 def _marked(every: list[Row], metric: Metric) -> list[Row]:
-    best = _best([row for row in every if row.kind == "private"], metric)
-    return [replace(row, best=row is best) for row in every]
+    winner = best([row for row in every if row.kind == "private"], metric)
+    return [replace(row, best=row is winner) for row in every]
 
 
-def _best(candidates: Sequence[Row], metric: Metric) -> Row | None:
+def best(candidates: Sequence[Row], metric: Metric) -> Row | None:
+    """The candidate with the best figure; None where none has one."""
     sign = 1 if metric.lower_is_better else -1
     scored = [(sign * v, row) for row in candidates if (v := figure(row, metric)) is not None]
     return min(scored, key=lambda pair: pair[0])[1] if scored else None
@@ -135,14 +136,14 @@ def _best(candidates: Sequence[Row], metric: Metric) -> Row | None:
 
 def _condensed(alone: Sequence[Row], metric: Metric) -> list[Row]:
     count = len(alone)
-    best = _best(alone, metric) or alone[0]
-    keys = [key for key in best.unseen if all(key in row.unseen for row in alone)]
+    winner = best(alone, metric) or alone[0]
+    keys = [key for key in winner.unseen if all(key in row.unseen for row in alone)]
     means = {key: mean(row.unseen[key].mean for row in alone) for key in keys}
     average = Row(
         key="alone",
         title=f"alone, mean of {count}",
-        kind=best.kind,
+        kind=winner.kind,
         epsilon=max(row.epsilon for row in alone),
         unseen={k: Interval(mean=m, low=None, high=None, seeds=1) for k, m in means.items()},
     )
-    return [replace(best, title=f"alone, best of {count}"), average]
+    return [replace(winner, title=f"alone, best of {count}"), average]

@@ -8,7 +8,16 @@ import math
 from collections.abc import Sequence
 
 from fedcode.report.result import Privacy, Result, TaskResult
-from fedcode.report.table import Row, condensed_rows, delta, epsilon, figure, largest_spent, number
+from fedcode.report.table import (
+    Row,
+    best,
+    condensed_rows,
+    delta,
+    epsilon,
+    figure,
+    largest_spent,
+    number,
+)
 
 SEEDED = "Noise from a seed protects nobody"
 
@@ -101,12 +110,8 @@ def findings(task: TaskResult) -> list[tuple[Row, str]]:
     firsts: list[Row] = []
     for key in ("federated", "public", "alone", "federated-plain", "centralized-plain"):
         firsts += [row for row in every if row.key == key][:1]
-    baselines = [row for row in every if row.key == "baseline" and figure(row, task.leading)]
-    firsts += sorted(
-        baselines,
-        key=lambda row: figure(row, task.leading) or 0.0,
-        reverse=not task.leading.lower_is_better,
-    )[:1]
+    baseline = best([row for row in every if row.key == "baseline"], task.leading)
+    firsts += [baseline] if baseline else []
     return [
         (row, number(value, task.leading.digits))
         for row in firsts

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Literal
 
-from fedcode.agreement import Agreement, agree, budget
+from fedcode.agreement import Agreement, agree, allowance, budget
 from fedcode.errors import TrainingError
 from fedcode.federation import Federation, ServerSettings, TaskSettings
 from fedcode.privacy.accountant import epsilon as epsilon_of
@@ -75,7 +75,7 @@ class Noise:
 
     Attributes:
         calibration: of the whole federation.
-        noise_multiplier: this task's: std of the noise over the clipping norm.
+        noise_multiplier: this task's: std of the noise over the sensitivity.
     """
 
     calibration: Calibration
@@ -181,8 +181,10 @@ class Bench:
 
     def epsilon(self, rounds: int) -> float | None:
         """ε (PLD) of so many rounds of this task."""
-        if self.noise is None or not rounds:
-            return None if self.noise is None else 0.0
+        if self.noise is None:
+            return None
+        if not rounds:
+            return 0.0
         training = self.settings.training
         step = (self.noise.noise_multiplier, training.sampling_rate)
         return epsilon_of({step: rounds * training.steps_per_round}, self.federation.privacy.delta)
@@ -223,7 +225,7 @@ class Bench:
             organization.source,
             agreement,
             filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
-            int(self.settings.budget_share * filter_.budget_nano),
+            allowance(self.settings, filter_),
             ledger,
             trainer,
         )

@@ -32,7 +32,8 @@ def plan(
 ) -> None:
     """Say what a federation would ask of its members, and the ε it costs each of them."""
     asked = load(federation)
-    found = prices(asked)
+    calibration = calibrated(asked)
+    found = prices(asked, calibration)
     if as_json:
         print(json.dumps([price.plain() for price in found]))
         return
@@ -43,7 +44,7 @@ def plan(
         soft_wrap=True,
     )
     console.print(_table(found))
-    for shortfall in shortfalls(asked, calibrated(asked)):
+    for shortfall in shortfalls(asked, calibration):
         console.print(str(shortfall), soft_wrap=True)
 
 

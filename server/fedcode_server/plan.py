@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedcode.agreement import calibrated
 from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
+from fedcode.privacy.calibration import Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,10 @@ class Price:
         return asdict(self)
 
 
-def prices(federation: Federation) -> list[Price]:
+def prices(federation: Federation, calibration: Calibration) -> list[Price]:
     """One price per task, in the federation's order."""
-    noise = calibrated(federation).noise_multipliers
     found = []
-    for task, sigma in zip(federation.tasks, noise, strict=True):
+    for task, sigma in zip(federation.tasks, calibration.noise_multipliers, strict=True):
         steps = task.rounds * task.training.steps_per_round
         rate = task.training.sampling_rate
         spent = epsilon({(sigma, rate): steps}, federation.privacy.delta)
