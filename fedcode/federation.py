@@ -4,21 +4,27 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from fedcode.errors import ConfigError
 from fedcode.record import PrivacyUnit, Role
+from fedcode.strict import (
+    Amount,
+    Count,
+    Fraction,
+    Name,
+    Positive,
+    Probability,
+    Share,
+    Strict,
+    checked,
+    parsed,
+    read,
+)
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-Share = Annotated[float, Field(gt=0, le=1, strict=True)]
-Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
-Amount = Annotated[float, Field(ge=0, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
 Precision = Literal["float32", "bfloat16"]
 """Of a network's products in training without privacy; its weights stay float32.
@@ -26,13 +32,6 @@ Precision = Literal["float32", "bfloat16"]
 Private training has float32 alone: in half precision the rounding of one record's gradient depends
 on what it shares a batch with, and over thousands of records that is no longer small against C.
 """
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-
-
-class Strict(BaseModel):
-    """Frozen, typed, no unknown keys; a number in quotes, or true, is no number."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PrivacySettings(Strict):
@@ -46,7 +45,7 @@ class PrivacySettings(Strict):
 
     unit: PrivacyUnit = PrivacyUnit.FUNCTION
     epsilon: Positive = 8.0
-    delta: Annotated[float, Field(gt=0, lt=1, strict=True)] = 1e-5
+    delta: Probability = 1e-5
 
 
 class TrainingSettings(Strict):
@@ -230,7 +229,6 @@ class Federation(Strict):
         return min(self.privacy.epsilon, organization.epsilon or self.privacy.epsilon)
 
 
-M = TypeVar("M", bound=Strict)
 S = TypeVar("S", OrganizationSettings, PublicSettings)
 
 
@@ -240,10 +238,7 @@ def parse(text: str, name: str = "federation") -> Federation:
     Raises:
         ConfigError: what is wrong, in one line, with the key's place.
     """
-    try:
-        return check(tomllib.loads(text), name)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is not TOML: {error}", "check the line that is named") from error
+    return parsed(Federation, text, name)
 
 
 def check(values: Mapping[str, Any], name: str = "federation") -> Federation:
@@ -251,34 +246,9 @@ def check(values: Mapping[str, Any], name: str = "federation") -> Federation:
     return checked(Federation, values, name)
 
 
-def checked(model: type[M], values: Mapping[str, Any], name: str) -> M:
-    """``values`` as a ``model``.
-
-    Raises:
-        ConfigError: what is wrong, in one line, with the key's place.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = "unknown key"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(
-            f"{name}: {place}: {message[0].lower()}{message[1:]}{more}",
-            "docs/federation.md lists every key",
-        ) from error
-
-
 def load(path: Path) -> Federation:
     """Reads a federation from a file; ``path:`` and ``wheel:`` are taken relative to it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read", "is it a UTF-8 TOML file?") from error
-    federation = parse(text, str(path))
+    federation = parse(read(path), str(path))
     return federation.model_copy(
         update={
             "public": _anchored(federation.public, path.parent),

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import Any
 
 from fedcode.errors import ConfigError
-from fedcode.federation import checked
 from fedcode.record import Corpus
+from fedcode.strict import checked
 from fedcode.task import AnyTask, Metric
 
 Make = Callable[[Mapping[str, Any], Corpus], AnyTask]

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedcode.corpus.tokenizer import PAD, Subwords
-from fedcode.federation import Count, Fraction, Strict, checked
 from fedcode.models.recurrent import RecurrentLanguageModel, State
 from fedcode.record import Corpus, Record, SourceFile
+from fedcode.strict import Count, Fraction, Strict, checked
 from fedcode.task import Labels, Metric, Metrics
 from fedcode.tasks.language_measures import METRICS, LanguageMeasures
 from fedcode.tasks.ngram import kneser_ney_baseline

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.corpus.tokenizer import PAD, Subwords
 from fedcode.errors import CorpusError
-from fedcode.federation import Amount, Count, Strict, checked
 from fedcode.models.encoder import DefectEncoder, Reading
 from fedcode.record import Corpus, Record, SourceFile
+from fedcode.strict import Amount, Count, Strict, checked
 from fedcode.task import Labels, Metric, Metrics
 from fedcode.tasks.defect_measures import (
     METRICS,

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from fedcode.corpus.tokenizer import Subwords
 from fedcode.errors import ConfigError, TrainingError
-from fedcode.federation import Count, Positive, Strict, checked
 from fedcode.models.kneser_ney import Discounts, KneserNey
 from fedcode.models.ngrams import ABSENT, Indices, NgramTable, Pieces
 from fedcode.record import Corpus, Record, SourceFile
+from fedcode.strict import Count, Positive, Strict, checked
 from fedcode.task import Labels, Metric, Metrics
 from fedcode.tasks.language_measures import METRICS, LanguageMeasures
 from fedcode.weights import Vector

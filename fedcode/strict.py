@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files that people write: TOML, typed, unknown keys are errors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedcode.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Probability = Annotated[float, Field(gt=0, lt=1, strict=True)]
+Amount = Annotated[float, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Strict(BaseModel):
+    """Frozen, typed, no unknown keys; a number in quotes, or true, is no number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+M = TypeVar("M", bound=Strict)
+
+KEYS = "docs/federation.md lists every key"
+"""A hint."""
+
+
+def read(path: Path) -> str:
+    """The text of a file that a person wrote."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read", "is it a UTF-8 TOML file?") from error
+
+
+def parsed(model: type[M], text: str, name: str, hint: str = KEYS) -> M:
+    """TOML as a ``model``; see :func:`checked`."""
+    try:
+        return checked(model, tomllib.loads(text), name, hint)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not TOML: {error}", "check the line that is named") from error
+
+
+def checked(model: type[M], values: Mapping[str, Any], name: str, hint: str = KEYS) -> M:
+    """``values`` as a ``model``.
+
+    Raises:
+        ConfigError: what is wrong, in one line, with the key's place.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "unknown key"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ConfigError(
+            f"{name}: {place}: {message[0].lower()}{message[1:]}{more}", hint
+        ) from error
