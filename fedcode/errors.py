@@ -11,6 +11,7 @@ FedcodeError
 │   └── Interrupted         stopped by a person; the run can be continued
 ├── PrivacyError            a step that would break the guarantee: nothing leaves
 │   ├── BudgetExhausted     the ledger refuses the charge
+│   ├── PolicyRefusal       the organization's policy does not permit it
 │   └── LedgerDamaged       a ledger whose rows do not chain
 ├── TrainingError           numbers that are not finite, weights that do not fit
 └── WireError               bytes that are not one of our messages
@@ -66,6 +67,10 @@ class PrivacyError(FedcodeError):
 
 class BudgetExhausted(PrivacyError):
     """The next charge would pass the budget."""
+
+
+class PolicyRefusal(PrivacyError):
+    """The organization's policy does not permit the round."""
 
 
 class LedgerDamaged(PrivacyError):

@@ -129,7 +129,7 @@ def accounts(ledger: BudgetLedger) -> list[AccountRow]:
             account.budget.epsilon,
             ledger.epsilon(account.asset),
             account.budget.delta,
-            len(ledger.history(account.asset)),
+            ledger.charges(account.asset),
             ledger.remaining(account.asset) / account.budget.budget_nano,
             account.seeded,
         )

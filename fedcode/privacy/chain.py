@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fedcode.errors import LedgerDamaged, PrivacyError
+from fedcode.privacy.migrations import migrate, version
 
 START = "0" * 64
 """What the first row has for the hash of the row before it."""
@@ -32,13 +33,6 @@ DAMAGED = "train on nothing until a person has looked at it; keep the file as it
 _WAIT = 60.0  # seconds for another process' transaction to end
 _PAUSE = 0.01
 _SELECT = "SELECT seq, time, kind, asset, body, previous, hash FROM entries"
-_TABLE = """
-CREATE TABLE entries (
-    seq INTEGER PRIMARY KEY, time TEXT NOT NULL, kind TEXT NOT NULL, asset TEXT NOT NULL,
-    body TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
-) STRICT;
-CREATE INDEX entries_by_asset ON entries (asset, kind, seq);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,7 @@ class Entry:
 
     Attributes:
         seq: from 1, without gaps.
-        time: UTC, ISO 8601.
+        time: UTC, ISO 8601 with microseconds; never before the row before.
         kind: what happened.
         asset: whose account it happened to.
         body: the rest, canonical JSON.
@@ -64,9 +58,10 @@ class Entry:
     hash: str
 
     @classmethod
-    def after(cls, seq: int, previous: str, kind: str, asset: str, body: str) -> Entry:
-        """The row that follows row ``seq - 1`` with the hash ``previous``."""
-        values = (seq, datetime.now(UTC).isoformat(), kind, asset, body, previous)
+    def after(cls, last: tuple[int, str, str], kind: str, asset: str, body: str) -> Entry:
+        """The row that follows the one of which ``last`` is seq, time and hash."""
+        seq, time, previous = last
+        values = (seq + 1, max(time, now()), kind, asset, body, previous)
         return cls(*values, hash=_hash(values))
 
     @property
@@ -75,10 +70,12 @@ class Entry:
         values: dict[str, Any] = json.loads(self.body)
         return values
 
-    def follows(self, seq: int, previous: str) -> bool:
-        """Whether this is the row ``seq`` that stands on the row with the hash ``previous``."""
+    def follows(self, last: tuple[int, str, str]) -> bool:
+        """Whether this row follows the one of which ``last`` is seq, time and hash."""
+        seq, time, previous = last
         content = (self.seq, self.time, self.kind, self.asset, self.body, self.previous)
-        return self.seq == seq and self.previous == previous and self.hash == _hash(content)
+        stands = self.seq == seq + 1 and self.previous == previous and self.time >= time
+        return stands and self.hash == _hash(content)
 
 
 class Chain:
@@ -86,39 +83,37 @@ class Chain:
 
     Args:
         path: the file, or ``:memory:``.
-        version: of the schema; a file with another one is refused.
-        schema: further SQL for a new file.
+        scripts: of the schema, see :mod:`fedcode.privacy.migrations`; a later file is refused.
         read_only: nothing is written, and a missing file is an error.
     """
 
     def __init__(
-        self, path: Path | str, *, version: int, schema: str = "", read_only: bool = False
+        self, path: Path | str, *, scripts: Sequence[str], read_only: bool = False
     ) -> None:
         self._name, self._read_only = str(path), read_only
-        self._lock = threading.RLock()
+        self._lock, self._process = threading.RLock(), os.getpid()
         try:
             if not read_only and self._name != ":memory:":
                 # a new file is nobody else's to read
                 os.close(os.open(self._name, os.O_CREAT | os.O_RDWR, 0o600))
             self._connection = self._connect()
             if not read_only:
+                self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file
                 self._write_ahead()
                 self._connection.execute("PRAGMA synchronous = FULL")
+                self._connection.execute("PRAGMA secure_delete = ON")
                 with self.writing():
-                    if self._version() == 0 and not self._tables():
-                        for statement in (_TABLE + schema).split(";\n"):
-                            self._connection.execute(statement)
-                        self._connection.execute(f"PRAGMA user_version = {version}")
-            found = self._version()
+                    migrate(self._connection, scripts)
+            found = version(self._connection)
         except (sqlite3.OperationalError, OSError) as error:
             raise PrivacyError(
                 f"the ledger {path} cannot be opened: {error}", "is its folder there and writable?"
             ) from error
         except sqlite3.DatabaseError as error:
             raise LedgerDamaged(f"{path} is not a ledger: {error}", DAMAGED) from error
-        if found != version:
+        if found != len(scripts):
             self.close()
-            what = f"has schema version {found}, not {version}" if found else "holds no ledger"
+            what = f"has schema version {found}, not {len(scripts)}" if found else "holds no ledger"
             raise LedgerDamaged(
                 f"{path} {what}",
                 "name a ledger.sqlite that this version of fedcode wrote; a copy of one that is in "
@@ -138,8 +133,8 @@ class Chain:
     @property
     def head(self) -> str:
         """The hash of the last row: whoever remembers it notices when rows are cut off."""
-        last = self.query("SELECT hash FROM entries ORDER BY seq DESC LIMIT 1")
-        return str(last[0][0]) if last else START
+        last = self.entry()
+        return last.hash if last else START
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -150,6 +145,7 @@ class Chain:
         """
         if self._read_only:
             raise PrivacyError(f"the ledger {self._name} was opened for reading only")
+        self._check_process()
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -164,36 +160,41 @@ class Chain:
 
     def append(self, kind: str, asset: str, body: Mapping[str, Any]) -> Entry:
         """Adds a row; to be called inside :meth:`writing`."""
-        last = self.query("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1")
-        seq, previous = last[0] if last else (0, START)
+        last = self.query("SELECT seq, time, hash FROM entries ORDER BY seq DESC LIMIT 1")
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        entry = Entry.after(seq + 1, previous, kind, asset, text)
-        self._connection.execute(
+        entry = Entry.after(last[0] if last else (0, "", START), kind, asset, text)
+        self.execute(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (seq + 1, entry.time, kind, asset, text, previous, entry.hash),
+            (entry.seq, entry.time, kind, asset, text, entry.previous, entry.hash),
         )
         return entry
 
-    def entry(self, seq: int) -> Entry | None:
-        """One row."""
-        found = self.query(f"{_SELECT} WHERE seq = ?", (seq,))
-        return Entry(*found[0]) if found else None
+    def execute(self, sql: str, values: tuple[Any, ...] = ()) -> None:
+        """Changes what is beside the chain; to be called inside :meth:`writing`."""
+        self._connection.execute(sql, values)
 
-    def last(self, kind: str, asset: str) -> Entry | None:
-        """The latest row of one kind and asset."""
+    def shrink(self) -> None:
+        """Gives pages that are not in use any more back to the disk."""
+        self.query("PRAGMA incremental_vacuum")
+
+    def interrupt(self) -> None:
+        """Ends a query of another thread."""
+        self._connection.interrupt()
+
+    def entry(self, where: str = "", values: tuple[Any, ...] = ()) -> Entry | None:
+        """The latest row of those that a condition in SQL picks."""
         found = self.query(
-            f"{_SELECT} WHERE asset = ? AND kind = ? ORDER BY seq DESC LIMIT 1", (asset, kind)
+            f"{_SELECT} {where and 'WHERE'} {where} ORDER BY seq DESC LIMIT 1", values
         )
         return Entry(*found[0]) if found else None
 
-    def entries(self, kind: str, asset: str | None = None) -> list[Entry]:
-        """All rows of one kind, and of one asset if it is given, in order."""
-        of_asset, values = ("", (kind,)) if asset is None else ("AND asset = ?", (kind, asset))
-        found = self.query(f"{_SELECT} WHERE kind = ? {of_asset} ORDER BY seq", values)
-        return [Entry(*row) for row in found]
+    def entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
+        """All rows that a condition in SQL picks, in order."""
+        return [Entry(*row) for row in self.query(f"{_SELECT} WHERE {where} ORDER BY seq", values)]
 
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
+        self._check_process()
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
 
@@ -203,15 +204,15 @@ class Chain:
         Raises:
             LedgerDamaged: names the first row that does not stand on the one before it.
         """
-        seq, previous = 0, START
+        last = (0, "", START)
         try:
             for values in self._connection.execute(f"{_SELECT} ORDER BY seq"):
-                seq, entry = seq + 1, Entry(*values)
-                if not entry.follows(seq, previous):
+                entry = Entry(*values)
+                if not entry.follows(last):
                     raise LedgerDamaged(
-                        f"row {seq} of the ledger {self._name} does not chain", DAMAGED
+                        f"row {last[0] + 1} of the ledger {self._name} does not chain", DAMAGED
                     )
-                previous = entry.hash
+                last = (entry.seq, entry.time, entry.hash)
                 yield entry
             if self.query("PRAGMA integrity_check(1)") != [("ok",)]:
                 raise LedgerDamaged(
@@ -219,7 +220,7 @@ class Chain:
                 )
         except sqlite3.DatabaseError as error:
             raise LedgerDamaged(
-                f"row {seq + 1} of the ledger {self._name} cannot be read: {error}", DAMAGED
+                f"row {last[0] + 1} of the ledger {self._name} cannot be read: {error}", DAMAGED
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -248,11 +249,14 @@ class Chain:
             return False
         return True
 
-    def _version(self) -> int:
-        return int(self.query("PRAGMA user_version")[0][0])
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            raise PrivacyError("a ledger of another process: open it again after a fork")
 
-    def _tables(self) -> int:
-        return int(self.query("SELECT count(*) FROM sqlite_master")[0][0])
+
+def now() -> str:
+    """The time as rows have it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _hash(values: tuple[int | str, ...]) -> str:

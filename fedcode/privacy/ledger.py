@@ -3,98 +3,102 @@
 """One organization's record of what it has spent: it can be read, added to, and never overspent.
 
 One account per data asset, whatever the organization, task or agreement is called: renaming
-resets nothing. A charge is on disk before the caller gets the receipt without which no gradient is
-computed; whatever happens afterwards, the budget is spent. Rows are only added
+resets nothing. A charge goes through three states, each on disk before the next step is taken:
+
+* RESERVED: paid; the caller gets the receipt without which no gradient is computed;
+* ARMED: the exact bytes of the message are in the outbox; a retry sends these and no others;
+* SENT: they have left.
+
+A crash between two of them leaves the budget spent. Rows are only added
 (:mod:`fedcode.privacy.chain`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Self
 
-from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
+from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
-from fedcode.privacy.accountant import NANO, Cost, Filter, converted, epsilon, price
-from fedcode.privacy.chain import DAMAGED, START, Chain
+from fedcode.privacy.account import Account, Caps
+from fedcode.privacy.accountant import Cost, Filter, epsilon, price
+from fedcode.privacy.chain import DAMAGED, Chain, Entry
+from fedcode.privacy.charge import Answer, Charge
+from fedcode.privacy.migrations import scripts
+from fedcode.privacy.organization import SignedPolicy
+from fedcode.privacy.outbox import Outbox, Seal
 from fedcode.privacy.receipt import LEDGER, Receipt
-from fedcode.privacy.replay import OPENED, RESERVED, SENT, Account, Replay, read_account
+from fedcode.privacy.replay import (
+    ADOPTED,
+    ARMED,
+    LATCHED,
+    OPENED,
+    REFUNDED,
+    RESERVED,
+    SENT,
+    WITNESSED,
+    changed,
+    read_account,
+)
+from fedcode.privacy.totals import check, totals
+from fedcode.privacy.verification import PATIENCE, Verification, verify
+from fedcode.privacy.witness import CountersignedHead
 from fedcode.record import PrivacyUnit
 
-__all__ = ["Account", "BudgetLedger", "Charge", "Receipt"]
+__all__ = ["Account", "Answer", "BudgetLedger", "Charge", "Receipt"]
 
-_VERSION = 1
-_SCHEMA = """
-CREATE UNIQUE INDEX entries_opened ON entries (asset) WHERE kind = 'OPENED';
-CREATE UNIQUE INDEX entries_sent ON entries (body ->> '$.charge') WHERE kind = 'SENT';
-CREATE VIEW accounts AS SELECT
-    seq, time, asset, body ->> '$.organization' AS organization, body ->> '$.unit' AS unit,
-    body ->> '$.epsilon' AS epsilon, body ->> '$.delta' AS delta,
-    body ->> '$.order' AS renyi_order, body ->> '$.budget_nano' AS budget_nano,
-    body ->> '$.seeded' AS seeded
-    FROM entries WHERE kind = 'OPENED';
-CREATE VIEW sent AS SELECT seq, time, asset, body ->> '$.charge' AS charge
-    FROM entries WHERE kind = 'SENT';
-CREATE VIEW charges AS SELECT
-    seq, time, asset, body ->> '$.agreement' AS agreement, body ->> '$.task' AS task,
-    body ->> '$.round' AS round, body ->> '$.cost_nano' AS cost_nano,
-    body ->> '$.spent_nano' AS spent_nano, body ->> '$.noise_multiplier' AS noise_multiplier,
-    body ->> '$.sampling_rate' AS sampling_rate, body ->> '$.steps' AS steps,
-    body ->> '$.delta' AS delta,
-    iif(EXISTS (SELECT 1 FROM sent WHERE charge = entries.seq), 'SENT', 'RESERVED') AS state,
-    previous, hash
-    FROM entries WHERE kind = 'RESERVED'
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One charge, as the ledger has it."""
-
-    seq: int
-    time: str
-    asset: str
-    agreement: str
-    task: str
-    round: int
-    cost_nano: int
-    spent_nano: int
-    noise_multiplier: float
-    sampling_rate: float
-    steps: int
-    delta: float
-    state: Literal["RESERVED", "SENT"]
-    previous: str
-    hash: str
+_MEMORY = ":memory:"
 
 
 class BudgetLedger:
     """See the module. Safe for several threads and processes on one file; not across a fork."""
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+    def __init__(self, chain: Chain, seal: Seal, verification: Verification | None) -> None:
+        self._chain, self._outbox, self._verification = chain, Outbox(chain, seal), verification
 
     @classmethod
-    def open(cls, path: Path | str, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        read_only: bool = False,
+        witnessed: Sequence[CountersignedHead] = (),
+    ) -> Self:
         """Opens a ledger, or makes it where there is none.
+
+        All rows are verified. Where that takes long it goes on in the background, and damage that
+        is found later refuses every charge from then on.
 
         Args:
             path: the file, or ``:memory:`` for one that vanishes with the object.
             read_only: for auditors: nothing is written, and nothing is verified yet.
+            witnessed: what others have countersigned, checked by the caller; each must be there.
 
         Raises:
-            LedgerDamaged: it is not a ledger, or its rows do not chain.
+            LedgerDamaged: it is not a ledger, its rows do not chain, or it was set back.
         """
-        ledger = cls(Chain(path, version=_VERSION, schema=_SCHEMA, read_only=read_only))
-        if not read_only:
-            try:
-                ledger.verify()
-            except LedgerDamaged:
-                ledger.close()
-                raise
+        in_memory = str(path) == _MEMORY
+        chain = Chain(path, scripts=scripts(), read_only=read_only)
+        try:
+            seal = Seal.fresh() if in_memory or read_only else Seal.beside(Path(path))
+            watch = None
+            if not in_memory and not read_only:
+                watch = Verification(Chain(path, scripts=scripts(), read_only=True))
+            ledger = cls(chain, seal, watch)
+        except PrivacyError:
+            chain.close()
+            raise
+        try:
+            ledger._check_witnessed(witnessed)
+            if watch is not None:
+                watch.check(PATIENCE)
+        except PrivacyError:
+            ledger.close()
+            raise
         return ledger
 
     def __enter__(self) -> Self:
@@ -105,53 +109,96 @@ class BudgetLedger:
 
     def close(self) -> None:
         """Closes the file."""
+        if self._verification is not None:
+            self._verification.stop()
         self._chain.close()
 
-    @property
-    def head(self) -> str:
-        """Hash of the last row; see :meth:`verify`."""
-        return self._chain.head
+    # Accounts.
 
     def open_account(
-        self,
-        asset: str,
-        *,
-        organization: str,
-        unit: PrivacyUnit,
-        budget: Filter,
-        seeded: bool = False,
+        self, asset: str, *, policy: SignedPolicy, unit: PrivacyUnit, order: float
     ) -> Account:
-        """Opens the account of ``asset``, or returns it where it is open with the same budget.
+        """Opens the account of ``asset`` under what the officers have signed, or returns it.
+
+        Args:
+            asset: what the data is.
+            policy: the one in force, or the first one.
+            unit: what adjacency adds or removes; fixed from now on.
+            order: the Rényi order; fixed from now on.
+
+        Raises:
+            PrivacyError: another policy is in force, it lacks signatures, it does not permit the
+                unit, or the account is open with another unit.
+            ConfigError: a cap buys nothing at this order.
+        """
+        terms = policy.policy
+        if unit not in terms.permitted.units:
+            raise PrivacyError(f"the policy does not permit the unit {unit}")
+        caps = Caps.of(terms.caps, terms.delta, order)
+        with self._writing():
+            found = self.account(asset)
+            if found is None:
+                self._check_policy(policy)
+                account = Account(asset, terms.organization, unit, caps, False, policy)
+                return self._opened(account)
+        if (found.unit, found.policy and found.policy.policy) != (unit, terms):
+            raise _other(found)
+        return found
+
+    def open_simulated(
+        self, asset: str, *, organization: str, unit: PrivacyUnit, budget: Filter
+    ) -> Account:
+        """Opens an account whose noise may come from a seed; it protects nobody.
 
         Raises:
             PrivacyError: it is open with another budget or unit, or the budget passes its own ε.
         """
         if not asset or not organization:
             raise ConfigError("an account needs an asset and an organization")
-        if converted(budget.order, budget.budget_nano / NANO, budget.delta) > budget.epsilon:
-            raise PrivacyError(f"a budget of {budget.budget_nano} passes ε = {budget.epsilon:g}")
-        with self._chain.writing():
-            account = self.account(asset)
-            if account is None:
-                body = {"organization": organization, "unit": str(unit), "seeded": seeded}
-                self._chain.append(OPENED, asset, body | asdict(budget))
-                return Account(asset, organization, unit, budget, seeded)
-        if (account.unit, account.budget, account.seeded) != (unit, budget, seeded):
-            raise PrivacyError(
-                f"asset {asset} has an account with another budget, ε = {account.budget.epsilon:g} "
-                f"for a {account.unit} at order {account.budget.order:g}",
-                "a budget is fixed when it is created; go on with that one",
-            )
-        return account
+        account = Account(asset, organization, unit, Caps(budget), True, None)
+        with self._writing():
+            found = self.account(asset)
+            if found is None:
+                return self._opened(account)
+        if (found.unit, found.caps, found.seeded) != (unit, account.caps, True):
+            raise _other(found)
+        return found
+
+    def adopt(self, policy: SignedPolicy) -> None:
+        """Puts a later policy in force, for every account of the ledger at once.
+
+        Raises:
+            PrivacyError: it lacks signatures, is no later version, or changes δ.
+            ConfigError: a cap buys nothing at the order of an account.
+        """
+        with self._writing():
+            real = [account for account in self.accounts() if not account.seeded]
+            if not real:
+                raise PrivacyError("there is no account yet", "open one with the policy")
+            policy.check(_in_force(real))
+            for account in real:
+                if policy.policy.delta != account.budget.delta:
+                    raise PrivacyError(f"δ is {account.budget.delta:g} for good")
+                order = account.budget.order
+                caps = Caps.of(policy.policy.caps, policy.policy.delta, order)
+                body = {"caps": caps.plain(), "signed": policy.plain()}
+                self._chain.append(ADOPTED, account.asset, body)
 
     def account(self, asset: str) -> Account | None:
-        """The account of ``asset``, if it has one."""
-        entry = self._chain.last(OPENED, asset)
-        return None if entry is None else read_account(entry)
+        """The account of ``asset``, if it has one, under the policy in force."""
+        opened = self._chain.entry("asset = ? AND kind = 'OPENED'", (asset,))
+        if opened is None:
+            return None
+        adopted = self._chain.entry("asset = ? AND kind = 'ADOPTED'", (asset,))
+        account = read_account(opened)
+        return account if adopted is None else changed(account, adopted)
 
     def accounts(self) -> list[Account]:
         """All accounts, in the order of opening."""
-        return [read_account(entry) for entry in self._chain.entries(OPENED)]
+        opened = self._chain.query("SELECT asset FROM entries WHERE kind = 'OPENED' ORDER BY seq")
+        return [self._existing(asset) for (asset,) in opened]
+
+    # A charge, from its reservation to its end.
 
     def charge(
         self,
@@ -159,31 +206,33 @@ class BudgetLedger:
         *,
         asset: str,
         agreement: str,
+        purpose: str,
         task: str,
         round: int,  # noqa: A002  # the field's word
     ) -> Receipt:
-        """Pays for one release: durable when this returns, and never given back.
+        """Pays for one release: durable when this returns.
 
         Args:
             cost: of the account's :meth:`Filter.cost`.
             asset: whose budget pays.
             agreement: digest of what the release is for.
+            purpose: as the agreement names it.
             task: name of the task.
             round: from 1.
 
         Raises:
-            BudgetExhausted: the total would pass the budget; nothing is charged.
+            BudgetExhausted: a total would pass its cap; nothing is charged.
             PrivacyError: no account, or a cost that is not what the account's order asks.
         """
         _validate.count(round=round)
-        with self._chain.writing():
+        with self._writing():
             account = self._existing(asset)
             _check_price(cost, account)
-            spent = self.spent(asset) + cost.nano
-            if spent > account.budget.budget_nano:
-                raise _exhausted(cost, account, spent - cost.nano)
+            after = totals(self._chain, asset, purpose, agreement).plus(cost.nano)
+            check(self._chain, account, purpose, after, cost)
             values = {
                 "agreement": agreement,
+                "purpose": purpose,
                 "task": task,
                 "round": round,
                 "noise_multiplier": float(cost.noise_multiplier),
@@ -192,7 +241,7 @@ class BudgetLedger:
                 "delta": account.budget.delta,
                 "cost_nano": cost.nano,
             }
-            entry = self._chain.append(RESERVED, asset, values | {"spent_nano": spent})
+            entry = self._chain.append(RESERVED, asset, values | after.plain())
         return Receipt(
             seq=entry.seq,
             hash=entry.hash,
@@ -211,60 +260,174 @@ class BudgetLedger:
             maker=LEDGER,
         )
 
-    def sent(self, receipt: Receipt) -> None:
-        """Notes that the release of ``receipt`` has left, or is about to.
+    def arm(self, receipt: Receipt, plan: str, message: bytes) -> None:
+        """Keeps the exact bytes that may leave from now on, encrypted; the chain has their digest.
+
+        The message of an earlier round of the agreement goes from the outbox.
+
+        Args:
+            receipt: what paid for the message.
+            plan: digest of what is answered.
+            message: the bytes.
 
         Raises:
-            PrivacyError: this ledger did not make the receipt, or its release has left before.
+            PrivacyError: this ledger did not make the receipt, it was refunded or armed before,
+                or the round was answered.
         """
-        with self._chain.writing():
-            entry = self._chain.entry(receipt.seq)
-            if entry is None or (entry.kind, entry.hash) != (RESERVED, receipt.hash):
-                raise PrivacyError(f"receipt {receipt.seq} is not of this ledger")
-            if self._chain.query("SELECT 1 FROM sent WHERE charge = ?", (receipt.seq,)):
-                raise PrivacyError(f"the release of receipt {receipt.seq} has left already")
+        body = {
+            "charge": receipt.seq,
+            "agreement": receipt.agreement,
+            "round": receipt.round,
+            "plan": plan,
+            "digest": _digest(message),
+        }
+        with self._writing():
+            self._check_state(receipt, "RESERVED")
+            if self._armed(receipt.asset, receipt.agreement, receipt.round) is not None:
+                raise PrivacyError(f"round {receipt.round} was answered already")
+            self._chain.append(ARMED, receipt.asset, body)
+            self._outbox.put(receipt, message)
+
+    def sent(self, receipt: Receipt) -> None:
+        """Notes that the message of ``receipt`` has left, or is about to.
+
+        Raises:
+            PrivacyError: this ledger did not make the receipt, or its message was not armed or
+                has left before.
+        """
+        with self._writing():
+            self._check_state(receipt, "ARMED")
             self._chain.append(SENT, receipt.asset, {"charge": receipt.seq})
+
+    def refund(self, receipt: Receipt) -> None:
+        """Gives a charge back for which nothing was computed, and nothing can be any more.
+
+        Raises:
+            PrivacyError: the receipt was used, or is not of this ledger, or was armed.
+        """
+        receipt.use()
+        with self._writing():
+            entry = self._check_state(receipt, "RESERVED")
+            purpose, agreement = entry.values["purpose"], receipt.agreement
+            before = totals(self._chain, receipt.asset, purpose, agreement)
+            body = {"charge": receipt.seq, "purpose": purpose, "agreement": agreement}
+            self._chain.append(
+                REFUNDED, receipt.asset, body | before.less(receipt.cost_nano).plain()
+            )
+
+    def answer(
+        self,
+        asset: str,
+        agreement: str,
+        round: int,  # noqa: A002  # the field's word
+    ) -> Answer | None:
+        """What was armed for a round, if anything: a retry sends it again as it is.
+
+        Raises:
+            PrivacyError: the outbox' message cannot be opened, or is not what was armed.
+        """
+        armed = self._armed(asset, agreement, round)
+        if armed is None:
+            return None
+        values = armed.values
+        message = self._outbox.get(values["charge"])
+        if message is not None and _digest(message) != values["digest"]:
+            raise PrivacyError("a message in the outbox is not the one that was armed")
+        return Answer(values["plan"], message)
+
+    def empty_outbox(self) -> None:
+        """Drops all messages: nothing can be sent again."""
+        with self._writing():
+            self._outbox.clear()
+        self._chain.shrink()
+
+    def latch(
+        self,
+        asset: str,
+        agreement: str,
+        round: int,  # noqa: A002  # the field's word
+        step: str,
+        digest: str,
+    ) -> None:
+        """Fixes the one answer to a step of a protocol: durable when this returns.
+
+        The same answer may be latched again, after a crash.
+
+        Raises:
+            PrivacyError: another answer was latched.
+        """
+        with self._writing():
+            self._existing(asset)
+            latched = self._chain.entry(
+                "asset = ? AND body ->> '$.agreement' = ? AND body ->> '$.round' = ? "
+                "AND body ->> '$.step' = ? AND kind = 'LATCHED'",
+                (asset, agreement, round, step),
+            )
+            if latched is None:
+                body = {"agreement": agreement, "round": round, "step": step, "digest": digest}
+                self._chain.append(LATCHED, asset, body)
+            elif latched.values["digest"] != digest:
+                raise PrivacyError(f"{step} of round {round} was answered otherwise")
+
+    # What was spent.
 
     def spent(self, asset: str, agreement: str | None = None) -> int:
         """All that was ever charged to ``asset``, or its part for one agreement, in nano-units."""
-        if agreement is not None:
-            part = (
-                "SELECT coalesce(sum(cost_nano), 0) FROM charges WHERE asset = ? AND agreement = ?"
-            )
-            return int(self._chain.query(part, (asset, agreement))[0][0])
-        entry = self._chain.last(RESERVED, asset)
-        return 0 if entry is None else int(entry.values["spent_nano"])
+        found = totals(self._chain, asset, "", agreement or "")
+        return found.spent if agreement is None else found.agreement
 
     def remaining(self, asset: str) -> int:
-        """What may still be charged, in nano-units."""
+        """What may still be charged in total, in nano-units; below 0 after caps were lowered."""
         return self._existing(asset).budget.budget_nano - self.spent(asset)
 
     def epsilon(self, asset: str) -> float:
         """The ε of everything ever charged to ``asset`` (composed privacy loss distribution)."""
         rows = self._chain.query(
             "SELECT noise_multiplier, sampling_rate, sum(steps) FROM charges "
-            "WHERE asset = ? GROUP BY 1, 2",
+            "WHERE asset = ? AND state <> 'REFUNDED' GROUP BY 1, 2",
             (asset,),
         )
         return epsilon({(s, q): steps for s, q, steps in rows}, self._existing(asset).budget.delta)
 
+    def charges(self, asset: str) -> int:
+        """How many charges there are, refunds not counted."""
+        kinds = ((RESERVED, 1), (REFUNDED, -1))
+        count = "SELECT count(*) FROM entries WHERE asset = ? AND kind = ?"
+        return sum(sign * int(self._chain.query(count, (asset, k))[0][0]) for k, sign in kinds)
+
     def history(self, asset: str) -> list[Charge]:
         """All charges to ``asset``, the oldest first."""
-        sent = {
-            row[0] for row in self._chain.query("SELECT charge FROM sent WHERE asset = ?", (asset,))
-        }
-        return [
-            Charge(
-                seq=entry.seq,
-                time=entry.time,
-                asset=asset,
-                state="SENT" if entry.seq in sent else "RESERVED",
-                previous=entry.previous,
-                hash=entry.hash,
-                **entry.values,
-            )
-            for entry in self._chain.entries(RESERVED, asset)
-        ]
+        names = ", ".join(Charge.__dataclass_fields__)
+        rows = self._chain.query(
+            f"SELECT {names} FROM charges WHERE asset = ? ORDER BY seq",  # noqa: S608
+            (asset,),
+        )
+        return [Charge(*row) for row in rows]
+
+    # What auditors and witnesses look at.
+
+    @property
+    def identity(self) -> str:
+        """Names this ledger: the hash of its first row; empty while there is none."""
+        first = self._chain.entry("seq = 1")
+        return first.hash if first else ""
+
+    @property
+    def head(self) -> str:
+        """Hash of the last row; see :meth:`verify`."""
+        return self._chain.head
+
+    def witnessed(self, seen: CountersignedHead) -> None:
+        """Keeps what a witness has countersigned.
+
+        Raises:
+            PrivacyError: it is not signed.
+            LedgerDamaged: it is of another ledger, or this one was set back.
+        """
+        seen.check(frozenset([seen.witness]))
+        with self._writing():
+            self._check_witnessed([seen])
+            self._chain.append(WITNESSED, "", seen.plain())
 
     def verify(self, head: str | None = None) -> int:
         """Checks every row, and every total against the rows before it.
@@ -278,22 +441,18 @@ class BudgetLedger:
         Raises:
             LedgerDamaged: names the first row that is not as this class would have written it.
         """
-        audit = Replay()
-        number, seen = 0, head is None or head == START
-        for entry in self._chain.rows():
-            number = entry.seq
-            seen = seen or entry.hash == head
-            try:
-                problem = audit.read(entry)
-            except (KeyError, TypeError, ValueError, ConfigError, PrivacyError):
-                problem = "is not of the form that this version writes"
-            if problem:
-                raise LedgerDamaged(f"row {number} of the ledger {problem}", DAMAGED)
-        if not seen:
-            raise LedgerDamaged(
-                f"the ledger ends at row {number}, before the head remembered", DAMAGED
-            )
-        return number
+        return verify(self._chain, head)
+
+    def verified(self, wait: float | None = 0.0) -> bool:
+        """Whether the rows that were there at the opening are known to be in order.
+
+        Args:
+            wait: seconds to wait for it; None waits as long as it takes.
+
+        Raises:
+            LedgerDamaged: they are not.
+        """
+        return self._verification is None or self._verification.check(wait)
 
     def export(self) -> Iterator[str]:
         """Every row as one line of JSON, with its hash."""
@@ -301,11 +460,81 @@ class BudgetLedger:
             line = asdict(entry) | {"body": entry.values}
             yield json.dumps(line, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
+    def _writing(self) -> Any:
+        self.verified()
+        return self._chain.writing()
+
+    def _opened(self, account: Account) -> Account:
+        body = {
+            "organization": account.organization,
+            "unit": str(account.unit),
+            "caps": account.caps.plain(),
+            "seeded": account.seeded,
+            "signed": account.policy.plain() if account.policy else None,
+        }
+        self._chain.append(OPENED, account.asset, body)
+        return account
+
     def _existing(self, asset: str) -> Account:
         account = self.account(asset)
         if account is None:
             raise PrivacyError(f"asset {asset} has no account", "open one with its budget first")
         return account
+
+    def _check_policy(self, policy: SignedPolicy) -> None:
+        """The first policy needs its signatures; after it, accounts are opened under that one."""
+        real = [account for account in self.accounts() if not account.seeded]
+        force = _in_force(real)
+        if force is None:
+            policy.check(None)
+        elif policy.policy != force:
+            raise PrivacyError(
+                f"version {force.version} of the policy is in force, not {policy.policy.version}",
+                "adopt the new version first",
+            )
+
+    def _armed(self, asset: str, agreement: str, number: int) -> Entry | None:
+        return self._chain.entry(
+            "asset = ? AND body ->> '$.agreement' = ? AND body ->> '$.round' = ? "
+            "AND kind = 'ARMED'",
+            (asset, agreement, number),
+        )
+
+    def _check_state(self, receipt: Receipt, wanted: str) -> Entry:
+        entry = self._chain.entry("seq = ?", (receipt.seq,))
+        if entry is None or (entry.kind, entry.hash) != (RESERVED, receipt.hash):
+            raise PrivacyError(f"receipt {receipt.seq} is not of this ledger")
+        state = self._chain.query("SELECT state FROM charges WHERE seq = ?", (receipt.seq,))[0][0]
+        if state != wanted:
+            raise PrivacyError(f"the charge of receipt {receipt.seq} is {state}, not {wanted}")
+        return entry
+
+    def _check_witnessed(self, witnessed: Sequence[CountersignedHead]) -> None:
+        for seen in witnessed:
+            if seen.ledger != self.identity:
+                raise LedgerDamaged("a countersigned head is of another ledger", DAMAGED)
+            if self._chain.entry("hash = ?", (seen.head,)) is None:
+                raise LedgerDamaged(
+                    "the ledger is behind a head that was countersigned: it was set back", DAMAGED
+                )
+
+
+def _in_force(accounts: Sequence[Account]) -> Any:
+    """The policy of accounts that are no simulation's: it is one for all."""
+    signed = accounts[0].policy if accounts else None
+    return signed.policy if signed else None
+
+
+def _other(account: Account) -> PrivacyError:
+    return PrivacyError(
+        f"asset {account.asset} has an account with another budget, "
+        f"ε = {account.budget.epsilon:g} for a {account.unit} at order {account.budget.order:g}",
+        "a budget is fixed when it is created; go on with that one",
+    )
+
+
+def _digest(message: bytes) -> str:
+    return hashlib.sha256(message).hexdigest()
 
 
 def _check_price(cost: Cost, account: Account) -> None:
@@ -317,13 +546,3 @@ def _check_price(cost: Cost, account: Account) -> None:
     least = price(cost.order, cost.noise_multiplier, cost.sampling_rate, cost.steps)
     if cost.nano < least:
         raise PrivacyError(f"a cost of {cost.nano} is below its price, {least}")
-
-
-def _exhausted(cost: Cost, account: Account, spent: int) -> BudgetExhausted:
-    budget = account.budget
-    return BudgetExhausted(
-        f"{account.organization}: the next round costs {cost.nano / NANO:.6f}, and "
-        f"{(budget.budget_nano - spent) / NANO:.6f} of {budget.budget_nano / NANO:.6f} remains "
-        f"of the budget for ε = {budget.epsilon:g}",
-        "the organization takes part in no further round; its budget is for good",
-    )

@@ -55,6 +55,11 @@ class Receipt:
         if maker is not LEDGER:
             raise PrivacyError("a receipt is made by the ledger, from a charge")
 
+    @property
+    def used(self) -> bool:
+        """Whether it was taken."""
+        return bool(self._used)
+
     def use(self) -> None:
         """Takes the receipt; it pays for one release only.
 

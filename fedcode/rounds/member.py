@@ -1,13 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""The member's half of a round: consent, charge, train, send. In this order, always."""
+"""The member's half of a round: consent, charge, train, keep, send. In this order, always."""
 
 from __future__ import annotations
 
+import hashlib
+
 from fedcode.agreement import Agreement
-from fedcode.errors import BudgetExhausted, WireError
+from fedcode.errors import BudgetExhausted, PolicyRefusal, WireError
 from fedcode.privacy.accountant import Cost
 from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.receipt import Receipt
+from fedcode.privacy.release import Release
+from fedcode.record import PrivacyUnit
 from fedcode.trainer import LocalReport, Trainer
 from fedcode.wire import Plan, Refusal, RefusalCode, Update, decode, encode
 
@@ -61,16 +66,33 @@ class Member:
             return encode(Refusal(digest, 1, self.name, RefusalCode.PLAN))
         if not isinstance(plan, Plan):
             return encode(Refusal(digest, 1, self.name, RefusalCode.PLAN))
-        code = self._object(plan)
-        if code is not None:
-            return encode(Refusal(digest, plan.round, self.name, code))
         try:
-            return encode(self._take_part(plan))
+            return self._answer(plan, hashlib.sha256(data).hexdigest())
         except BudgetExhausted:
-            return encode(Refusal(digest, plan.round, self.name, RefusalCode.BUDGET))
+            code = RefusalCode.BUDGET
+        except PolicyRefusal:
+            code = RefusalCode.POLICY
         except Exception as error:  # noqa: BLE001  a text could hold source code: none may leave
-            self.error = error
-            return encode(Refusal(digest, plan.round, self.name, RefusalCode.FAILED))
+            self.error, code = error, RefusalCode.FAILED
+        return encode(Refusal(digest, plan.round, self.name, code))
+
+    def _answer(self, plan: Plan, asked: str) -> bytes:
+        """The bytes for ``plan``, of which ``asked`` is the digest: always the same for the same.
+
+        A round is answered once: the same plan again gets the same bytes again, and another plan
+        for the same round is refused.
+        """
+        code = self._object(plan)
+        before = None
+        if code is None:
+            before = self._ledger.answer(self.asset, plan.agreement, plan.round)
+        if before is not None and before.plan == asked and before.message is not None:
+            return before.message
+        if before is not None:
+            code = RefusalCode.PLAN
+        if code is not None:
+            return encode(Refusal(self._agreement.digest(), plan.round, self.name, code))
+        return self._take_part(plan, asked)
 
     def _object(self, plan: Plan) -> RefusalCode | None:
         """Consent: the reason not to take part, if there is one."""
@@ -80,19 +102,48 @@ class Member:
             return RefusalCode.PLAN
         if plan.round > self._agreement.rounds:
             return RefusalCode.PLAN
-        spent = self._ledger.spent(self.asset, plan.agreement)
-        if spent + self._cost.nano > self._allowance:
-            return RefusalCode.BUDGET
         return None
 
-    def _take_part(self, plan: Plan) -> Update:
+    def _permit(self, plan: Plan) -> None:
+        """Holds the round against what the organization's officers have signed.
+
+        Raises:
+            PolicyRefusal: they do not permit it.
+            BudgetExhausted: the agreement has spent its part.
+        """
+        account = self._ledger.account(self.asset)
+        if account is not None and account.policy is not None:
+            account.policy.policy.check(
+                purpose=self._agreement.purpose,
+                task=self._agreement.task,
+                unit=PrivacyUnit(self._agreement.unit),
+                cohort=len(plan.cohort),
+            )
+        spent = self._ledger.spent(self.asset, plan.agreement)
+        if spent + self._cost.nano > self._allowance:
+            raise BudgetExhausted(f"the agreement may spend {self._allowance} on this account")
+
+    def _take_part(self, plan: Plan, asked: str) -> bytes:
+        self._permit(plan)
         receipt = self._ledger.charge(
             self._cost,
             asset=self.asset,
             agreement=plan.agreement,
+            purpose=self._agreement.purpose,
             task=self._agreement.task,
             round=plan.round,
         )
-        release = self._trainer.train(plan.weights, receipt)
+        release = self._train(plan, receipt)
+        message = encode(Update(plan.agreement, plan.round, self.name, release.unmasked()))
+        self._ledger.arm(receipt, asked, message)
         self._ledger.sent(receipt)
-        return Update(plan.agreement, plan.round, self.name, release.unmasked())
+        return message
+
+    def _train(self, plan: Plan, receipt: Receipt) -> Release:
+        """Trains; where it fails before it has computed anything, the charge is given back."""
+        try:
+            return self._trainer.train(plan.weights, receipt)
+        except Exception:
+            if not receipt.used:
+                self._ledger.refund(receipt)
+            raise

@@ -212,12 +212,8 @@ class Bench:
         policy = self.policy()
         organization = next(o for o in self.federation.members if o.name == name)
         filter_ = budget(self.federation, organization, self.noise.calibration)
-        ledger.open_account(
-            organization.source,
-            organization=name,
-            unit=policy.unit,
-            budget=filter_,
-            seeded=True,
+        ledger.open_simulated(
+            organization.source, organization=name, unit=policy.unit, budget=filter_
         )
         trainer = self.learner.private(records, policy, self._randomness(arm, name))
         return Member(

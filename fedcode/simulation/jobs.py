@@ -235,6 +235,8 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
     path = job.folder / "ledger.sqlite" if job.folder and arm.private else ":memory:"
     with BudgetLedger.open(path) as ledger:
         state = bench.run(arm, ledger, state=state, after=after)
+        if not _channel.stopping:
+            ledger.empty_outbox()
     if _channel.stopping:
         raise Interrupted(f"stopped after round {state.round} of {job.task}, {arm.title}")
     if job.folder:

@@ -125,7 +125,7 @@ def _organization(federation: Federation, name: str, corpus: Corpus) -> dict[str
 
 def _ledger(federation: Federation, path: Path) -> list[dict[str, Any]]:
     rows = []
-    with BudgetLedger.open(path) as ledger:
+    with BudgetLedger.open(path, read_only=True) as ledger:
         for organization in federation.members:
             account = ledger.account(organization.source)
             if account is None:
@@ -136,7 +136,7 @@ def _ledger(federation: Federation, path: Path) -> list[dict[str, Any]]:
                     "asset": organization.source,
                     "epsilon_cap": federation.cap(organization),
                     "epsilon_spent": ledger.epsilon(organization.source),
-                    "charges": len(ledger.history(organization.source)),
+                    "charges": ledger.charges(organization.source),
                     "budget_nano": account.budget.budget_nano,
                     "spent_nano": ledger.spent(organization.source),
                 }

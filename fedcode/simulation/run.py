@@ -228,6 +228,7 @@ def _finish(
     write_atomically(folder / REPORT, render(result, made).encode())
     write_json(folder / RESULT, result)
     shutil.rmtree(folder / "checkpoint")
+    (folder / LEDGER).with_suffix(".key").unlink(missing_ok=True)  # of an outbox that is empty
 
 
 def repeatable(manifest_path: Path) -> tuple[Federation, Options, dict[str, Any]]:

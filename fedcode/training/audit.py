@@ -60,9 +60,7 @@ def step_audit(
     cost = _PLENTY.cost(noise_multiplier, 1.0, 1)
     start = np.zeros(_WEIGHTS, np.float32)
     with BudgetLedger.open(":memory:") as ledger:
-        ledger.open_account(
-            "audit", organization="audit", unit=policy.unit, budget=_PLENTY, seeded=True
-        )
+        ledger.open_simulated("audit", organization="audit", unit=policy.unit, budget=_PLENTY)
 
         def world(records: Sequence[Record], done: int) -> NDArray[np.float64]:
             trainer = PrivateTrainer(
@@ -71,7 +69,12 @@ def step_audit(
             seen = np.empty(trials // 2)
             for number in range(len(seen)):
                 receipt = ledger.charge(
-                    cost, asset="audit", agreement="audit", task="audit", round=number + 1
+                    cost,
+                    asset="audit",
+                    agreement="audit",
+                    purpose="audit",
+                    task="audit",
+                    round=number + 1,
                 )
                 seen[number] = -trainer.train(start, receipt).vector[_AT]
                 if number % 500 == 0:

@@ -34,6 +34,7 @@ class RefusalCode(StrEnum):
     BUDGET = "budget"
     AGREEMENT = "agreement"
     PLAN = "plan"
+    POLICY = "policy"
     FAILED = "failed"
 
 

@@ -43,7 +43,7 @@ def _charges() -> float:
         BudgetLedger.open(Path(folder) / "ledger.sqlite") as ledger,
     ):
         unit = PrivacyUnit.FUNCTION
-        ledger.open_account("asset", organization="bench", unit=unit, budget=budget)
+        ledger.open_simulated("asset", organization="bench", unit=unit, budget=budget)
 
         def hundred() -> None:
             for number in range(1, 101):

@@ -5,6 +5,7 @@
 import dataclasses
 
 import numpy as np
+from officers import open_real
 
 from fedcode.agreement import Agreement
 from fedcode.federation import ServerSettings, TrainingSettings
@@ -78,9 +79,10 @@ class Federation:
             ledger = BudgetLedger.open(":memory:")
             budget = dataclasses.replace(BUDGET, budget_nano=(budgets or {}).get(name, 10**12))
             budget = BUDGET if budget.budget_nano > BUDGET.budget_nano else budget
-            ledger.open_account(
-                "code", organization=name, unit=POLICY.unit, budget=budget, seeded=seeded
-            )
+            if seeded:
+                ledger.open_simulated("code", organization=name, unit=POLICY.unit, budget=budget)
+            else:
+                open_real(ledger, "code", epsilon=200.0)
             trainer = (trainers or {}).get(name) or PullTrainer(float(number))
             member = Member(name, "code", agreement, COST, budget.budget_nano, ledger, trainer)
             self.ledgers[name], self.members[name] = ledger, member

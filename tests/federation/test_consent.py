@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from few_numbers import COST, ROUNDS, WEIGHTS, Federation, PullTrainer, agreement_of, plan
+from few_numbers import COST, ROUNDS, START, WEIGHTS, Federation, PullTrainer, agreement_of, plan
 
 from fedcode.errors import LedgerDamaged, PrivacyError, TrainingError, WireError
 from fedcode.rounds.coordinator import Coordinator
@@ -41,7 +41,7 @@ def test_an_allowance_holds_though_the_account_has_more() -> None:
     federation = Federation(agreement_of())
     member, ledger = federation.members["a"], federation.ledgers["a"]
     member._allowance = COST.nano
-    ledger.charge(COST, asset="code", agreement="f" * 64, task="other", round=1)
+    ledger.charge(COST, asset="code", agreement="f" * 64, purpose="research", task="other", round=1)
     _, outcomes = federation.run(2)
     assert [dict(o.refusals) for o in outcomes] == [{}, {"a": RefusalCode.BUDGET}]
 
@@ -82,15 +82,67 @@ def test_a_member_that_fails_says_a_code_and_no_text(error) -> None:
     assert [o.survivors for o in outcomes] == [("a", "c")] * 2
 
 
+class LateTrainer(PullTrainer):
+    """Fails when it has computed already."""
+
+    def train(self, weights, receipt):
+        super().train(weights, receipt)
+        raise TrainingError("x")
+
+
+def states(federation, name):
+    return [(c.round, c.state, c.cost_nano) for c in federation.ledgers[name].history("code")]
+
+
 def test_a_round_that_fails_is_paid_all_the_same() -> None:
+    federation = Federation(agreement_of(), trainers={"b": LateTrainer(0.0)})
+    federation.run(2)
+    assert states(federation, "b") == [(1, "RESERVED", COST.nano), (2, "RESERVED", COST.nano)]
+    assert federation.ledgers["b"].spent("code") == 2 * COST.nano
+    assert [state for _, state, _ in states(federation, "a")] == ["SENT", "SENT"]
+
+
+def test_a_round_that_fails_before_anything_is_computed_is_given_back() -> None:
     federation = Federation(agreement_of(), trainers={"b": FailingTrainer(TrainingError("x"))})
     federation.run(2)
-    history = federation.ledgers["b"].history("code")
-    assert [(c.round, c.state, c.cost_nano) for c in history] == [
-        (1, "RESERVED", COST.nano),
-        (2, "RESERVED", COST.nano),
-    ]
-    assert [c.state for c in federation.ledgers["a"].history("code")] == ["SENT", "SENT"]
+    assert states(federation, "b") == [(1, "REFUNDED", COST.nano), (2, "REFUNDED", COST.nano)]
+    assert federation.ledgers["b"].spent("code") == 0
+
+
+# A round is answered once.
+
+
+def test_the_same_plan_again_gets_the_same_bytes_and_costs_nothing() -> None:
+    federation = Federation(agreement_of())
+    member, ledger = federation.members["a"], federation.ledgers["a"]
+    asked = plan(federation.agreement)
+    first = member.answer(asked)
+    head = ledger.head
+    assert member.answer(asked) == first
+    assert (ledger.head, ledger.spent("code")) == (head, COST.nano)
+    assert len(federation.trainers["a"].changes) == 1
+
+
+def test_another_plan_for_an_answered_round_is_refused() -> None:
+    federation = Federation(agreement_of())
+    member, ledger = federation.members["a"], federation.ledgers["a"]
+    member.answer(plan(federation.agreement))
+    for other in (
+        plan(federation.agreement, weights=START + 1),
+        plan(federation.agreement, cohort=("a", "b")),
+    ):
+        assert decode(member.answer(other), weights=WEIGHTS).code == RefusalCode.PLAN
+    assert ledger.spent("code") == COST.nano
+
+
+def test_an_earlier_round_is_over_when_a_later_one_was_answered() -> None:
+    federation = Federation(agreement_of())
+    member = federation.members["a"]
+    first = plan(federation.agreement)
+    member.answer(first)
+    member.answer(plan(federation.agreement, number=2))
+    assert decode(member.answer(first), weights=WEIGHTS).code == RefusalCode.PLAN
+    assert federation.ledgers["a"].spent("code") == 2 * COST.nano
 
 
 def test_a_stop_by_a_person_is_no_refusal() -> None:

@@ -32,13 +32,19 @@ def folder(tmp_path_factory):
     write_federation(folder)
     with BudgetLedger.open(folder / "ledger.sqlite") as ledger:
         for asset, organization in (("root:1f2e", "alpha"), ("root:9a8b", "alpha labs")):
-            ledger.open_account(
+            ledger.open_simulated(
                 asset, organization=organization, unit=PrivacyUnit.FUNCTION, budget=BUDGET
             )
         for number in (1, 2):
             receipt = ledger.charge(
-                COST, asset="root:1f2e", agreement="ab" * 32, task="completion", round=number
+                COST,
+                asset="root:1f2e",
+                agreement="ab" * 32,
+                purpose="research",
+                task="completion",
+                round=number,
             )
+        ledger.arm(receipt, "p" * 64, b"noised")
         ledger.sent(receipt)
     return folder
 
@@ -191,9 +197,7 @@ def test_the_ledger_shows_every_account(said) -> None:
 
 def test_a_simulations_ledger_is_shown_as_one(folder, said) -> None:
     with BudgetLedger.open(folder / "seeded.sqlite") as ledger:
-        ledger.open_account(
-            "a", organization="o", unit=PrivacyUnit.FUNCTION, budget=BUDGET, seeded=True
-        )
+        ledger.open_simulated("a", organization="o", unit=PrivacyUnit.FUNCTION, budget=BUDGET)
     assert "A simulation's ledger" in said("fedcode-client ledger show seeded.sqlite")
 
 
@@ -210,7 +214,7 @@ def test_a_ledger_is_verified_to_its_head(folder, said) -> None:
         head = ledger.head
     words = said("fedcode-client ledger verify ledger.sqlite")
     first, note = words.splitlines()
-    assert first == f"5 rows, every one in order; head {head}"
+    assert first == f"6 rows, every one in order; head {head}"
     assert "--head" in note
 
 

@@ -162,9 +162,14 @@ def test_the_ledger_asks_the_price_of_that_sensitivity() -> None:
     policy = policy_of(settings, 16, noise_multiplier=3.0)
     budget = Filter.for_budget(8.0, 1e-5, 4.0)
     with BudgetLedger.open(":memory:") as ledger:
-        ledger.open_account("a", organization="o", unit=PrivacyUnit.FUNCTION, budget=budget)
+        ledger.open_simulated("a", organization="o", unit=PrivacyUnit.FUNCTION, budget=budget)
         receipt = ledger.charge(
-            budget.cost(3.0, 0.5, 1), asset="a", agreement="a", task="t", round=1
+            budget.cost(3.0, 0.5, 1),
+            asset="a",
+            agreement="a",
+            purpose="research",
+            task="t",
+            round=1,
         )
     assert policy.sensitivity == pytest.approx(0.25 * (1 + 4 / 2**18), rel=1e-12)
     assert receipt.noise_multiplier * policy.sensitivity == policy.std

@@ -126,13 +126,15 @@ def test_numbers_that_json_does_not_have_are_refused(value) -> None:
 def pay(ledger, task, noise, budget, number):
     training = task.training
     cost = budget.cost(noise, training.sampling_rate, training.steps_per_round)
-    return ledger.charge(cost, asset="code", agreement=task.name, task=task.name, round=number)
+    return ledger.charge(
+        cost, asset="code", agreement=task.name, purpose="research", task=task.name, round=number
+    )
 
 
 def test_calibrated_noise_reaches_the_last_round_of_every_task_and_no_further() -> None:
     calibration = calibrated(FEDERATION)
     with BudgetLedger.open(":memory:") as ledger:
-        ledger.open_account(
+        ledger.open_simulated(
             "code",
             organization="acme",
             unit=FEDERATION.privacy.unit,

@@ -23,12 +23,19 @@ COST = BUDGET.cost(1.0, 0.1, 3)
 
 
 def account(ledger, asset="asset", organization="o", **changes):
-    values = {"unit": PrivacyUnit.FUNCTION, "budget": BUDGET, "seeded": False} | changes
-    return ledger.open_account(asset, organization=organization, **values)
+    values = {"unit": PrivacyUnit.FUNCTION, "budget": BUDGET} | changes
+    return ledger.open_simulated(asset, organization=organization, **values)
 
 
 def charge(ledger, cost=COST, asset="asset", number=1, agreement="a" * 64):
-    return ledger.charge(cost, asset=asset, agreement=agreement, task="completion", round=number)
+    return ledger.charge(
+        cost, asset=asset, agreement=agreement, purpose="research", task="completion", round=number
+    )
+
+
+def send(ledger, receipt, message=b"noised"):
+    ledger.arm(receipt, "p" * 64, message)
+    ledger.sent(receipt)
 
 
 @pytest.fixture
@@ -47,7 +54,7 @@ def test_a_receipt_says_what_was_paid(ledger) -> None:
     receipt = charge(ledger, number=7)
     assert (receipt.noise_multiplier, receipt.sampling_rate, receipt.steps) == (1.0, 0.1, 3)
     assert (receipt.asset, receipt.round, receipt.cost_nano) == ("asset", 7, COST.nano)
-    assert (receipt.epsilon, receipt.delta, receipt.seeded) == (8.0, 1e-5, False)
+    assert (receipt.epsilon, receipt.delta, receipt.seeded) == (8.0, 1e-5, True)
     assert receipt.hash == ledger.head
 
 
@@ -61,8 +68,7 @@ def test_spent_and_remaining_add_up(ledger) -> None:
 
 
 def test_a_charge_is_there_for_the_next_opening(path, ledger) -> None:
-    receipt = charge(ledger)
-    ledger.sent(receipt)
+    send(ledger, charge(ledger))
     with BudgetLedger.open(path) as again:
         assert again.spent("asset") == COST.nano
         assert again.account("asset") == ledger.account("asset")
@@ -71,12 +77,13 @@ def test_a_charge_is_there_for_the_next_opening(path, ledger) -> None:
 
 def test_history_tells_charges_in_order_with_their_state(ledger) -> None:
     receipts = [charge(ledger, number=n) for n in (1, 2, 3)]
-    ledger.sent(receipts[1])
+    send(ledger, receipts[1])
+    ledger.arm(receipts[2], "p" * 64, b"noised")
     history = ledger.history("asset")
     assert [(c.round, c.state) for c in history] == [
         (1, "RESERVED"),
         (2, "SENT"),
-        (3, "RESERVED"),
+        (3, "ARMED"),
     ]
     assert [c.spent_nano for c in history] == [COST.nano, 2 * COST.nano, 3 * COST.nano]
     assert [c.hash for c in history] == [r.hash for r in receipts]
@@ -134,7 +141,6 @@ def test_assets_have_budgets_of_their_own(ledger) -> None:
         {"budget": Filter.for_budget(8.0, 1e-6, 4.0)},
         {"budget": Filter.for_budget(8.0, 1e-5, 5.0)},
         {"budget": Filter(8.0, 1e-5, 4.0, BUDGET.budget_nano - 1)},
-        {"seeded": True},
     ],
 )
 def test_an_account_keeps_its_budget(ledger, changes) -> None:
@@ -173,9 +179,11 @@ def test_a_cost_below_its_price_is_refused(ledger) -> None:
 
 def test_a_release_leaves_once(ledger) -> None:
     receipt = charge(ledger)
-    ledger.sent(receipt)
-    with pytest.raises(PrivacyError, match="has left already"):
+    send(ledger, receipt)
+    with pytest.raises(PrivacyError, match="is SENT, not ARMED"):
         ledger.sent(receipt)
+    with pytest.raises(PrivacyError, match="is SENT, not RESERVED"):
+        ledger.arm(receipt, "p" * 64, b"another")
 
 
 def test_a_receipt_of_another_ledger_is_refused(ledger) -> None:
@@ -217,17 +225,17 @@ def test_an_auditor_makes_no_file(path) -> None:
 
 
 def test_export_is_one_json_object_a_row(ledger) -> None:
-    ledger.sent(charge(ledger))
+    send(ledger, charge(ledger))
     rows = [json.loads(line) for line in ledger.export()]
-    assert [row["kind"] for row in rows] == ["OPENED", "RESERVED", "SENT"]
-    assert [row["seq"] for row in rows] == [1, 2, 3]
+    assert [row["kind"] for row in rows] == ["OPENED", "RESERVED", "ARMED", "SENT"]
+    assert [row["seq"] for row in rows] == [1, 2, 3, 4]
     assert rows[1]["body"]["noise_multiplier"] == 1.0
-    assert rows[2]["hash"] == ledger.head
+    assert rows[3]["hash"] == ledger.head
     assert [row["previous"] for row in rows[1:]] == [row["hash"] for row in rows[:-1]]
 
 
 def test_the_file_can_be_read_with_plain_sql(path, ledger) -> None:
-    ledger.sent(charge(ledger))
+    send(ledger, charge(ledger))
     charge(ledger, number=2)
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT round, state, steps FROM charges").fetchall() == [
@@ -259,18 +267,18 @@ def tamper(path, sql):
         ("UPDATE entries SET body = replace(body, '8.0', '80.0') WHERE seq = 1", 1),
         ("UPDATE entries SET body = '[]' WHERE seq = 2", 2),
         ("UPDATE entries SET previous = hash WHERE seq = 4", 4),
-        ("UPDATE entries SET hash = previous WHERE seq = 2", 2),
+        ("UPDATE entries SET hash = hash || '0' WHERE seq = 2", 2),
         ("UPDATE entries SET seq = 9 WHERE seq = 3", 3),
         ("DELETE FROM entries WHERE seq = 1", 1),
         ("DELETE FROM entries WHERE seq = 2", 2),
-        ("INSERT INTO entries SELECT 6, time, kind, asset, body, previous, hash "
-         "FROM entries WHERE seq = 3", 6),
+        ("INSERT INTO entries SELECT 7, time, kind, asset, body, previous, hash || '0' "
+         "FROM entries WHERE seq = 3", 7),
     ],
 )  # fmt: skip
 def test_a_row_that_was_touched_is_named(path, ledger, sql, row) -> None:
     receipts = [charge(ledger, number=n) for n in (1, 2, 3)]
-    ledger.sent(receipts[0])
-    assert ledger.verify() == 5
+    send(ledger, receipts[0])
+    assert ledger.verify() == 6
     ledger.close()
     tamper(path, sql)
     with pytest.raises(LedgerDamaged, match=f"row {row} of the ledger"):
@@ -297,8 +305,9 @@ def test_rows_cut_off_at_the_end_are_noticed_by_who_remembers_the_head(path, led
 def forge(path, kind, body):
     """Adds a row whose hash is right, as someone would who can run this program."""
     from fedcode.privacy.chain import Chain
+    from fedcode.privacy.migrations import scripts
 
-    with Chain(path, version=1) as chain, chain.writing():
+    with Chain(path, scripts=scripts()) as chain, chain.writing():
         chain.append(kind, "asset", body)
 
 
@@ -317,7 +326,7 @@ def forge(path, kind, body):
 )  # fmt: skip
 def test_a_row_with_a_good_hash_and_a_bad_meaning_is_named(path, ledger, kind, changes) -> None:
     charge(ledger)
-    body = ledger._chain.last("RESERVED", "asset").values
+    body = ledger._chain.entry("kind = 'RESERVED'").values
     ledger.close()
     forge(path, kind, body | changes)
     with pytest.raises(LedgerDamaged, match="row 3 of the ledger"):
@@ -376,7 +385,7 @@ WORKER = textwrap.dedent(
     path, nano = sys.argv[1], int(sys.argv[2])
     budget = Filter.for_budget(8.0, 1e-5, 4.0)
     ledger = BudgetLedger.open(path)
-    ledger.open_account("asset", organization="o", unit=PrivacyUnit.FUNCTION, budget=budget)
+    ledger.open_simulated("asset", organization="o", unit=PrivacyUnit.FUNCTION, budget=budget)
     budget.cost(1e4, 1e-3, 1)  # imports
     print("ready", flush=True)
     sys.stdin.readline()
@@ -384,7 +393,9 @@ WORKER = textwrap.dedent(
     try:
         while True:
             cost = Cost(nano, 4.0, 1e4, 1e-3, 1)
-            receipt = ledger.charge(cost, asset="asset", agreement="a", task="t", round=1)
+            receipt = ledger.charge(
+                cost, asset="asset", agreement="a", purpose="p", task="t", round=1
+            )
             paid += 1
             print(receipt.hash, flush=True)
             if paid == 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from officers import open_real
 
 from fedcode.errors import ConfigError, PrivacyError, TrainingError
 from fedcode.privacy.accountant import Filter
@@ -27,20 +28,20 @@ SECRET = np.full(4, 31337.0, np.float32)
 @pytest.fixture
 def pay():
     """Pays for one release under a policy, from a fresh account."""
-    with BudgetLedger.open(":memory:") as ledger:
 
-        def receipt(policy=POLICY, *, seeded=True, cap=8.0, order=4.0) -> Receipt:
-            budget = Filter.for_budget(cap, policy.delta, order)
-            asset = f"{policy}{seeded}{cap}"
-            ledger.open_account(
-                asset, organization="o", unit=policy.unit, budget=budget, seeded=seeded
+    def receipt(policy=POLICY, *, seeded=True, cap=8.0, order=4.0) -> Receipt:
+        budget = Filter.for_budget(cap, policy.delta, order)
+        cost = budget.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round)
+        with BudgetLedger.open(":memory:") as ledger:
+            if seeded:
+                ledger.open_simulated("code", organization="o", unit=policy.unit, budget=budget)
+            else:
+                open_real(ledger, "code", order=order, epsilon=cap, delta=policy.delta)
+            return ledger.charge(
+                cost, asset="code", agreement="a", purpose="test", task="t", round=1
             )
-            cost = budget.cost(
-                policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round
-            )
-            return ledger.charge(cost, asset=asset, agreement="a", task="t", round=1)
 
-        yield receipt
+    return receipt
 
 
 @pytest.fixture

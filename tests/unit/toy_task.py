@@ -4,6 +4,7 @@
 
 import numpy as np
 import torch
+from officers import open_real
 from torch import nn
 from torch.nn import functional
 
@@ -114,9 +115,12 @@ def receipt_for(policy, *, ledger=None, seeded=False):
     """A receipt of a ledger that vanishes, or of ``ledger``."""
     ledger = ledger or BudgetLedger.open(":memory:")
     budget = Filter.for_budget(policy.max_epsilon, policy.delta, 4.0)
-    ledger.open_account("toy", organization="o", unit=policy.unit, budget=budget, seeded=seeded)
+    if seeded:
+        ledger.open_simulated("toy", organization="o", unit=policy.unit, budget=budget)
+    else:
+        open_real(ledger, "toy", epsilon=policy.max_epsilon, delta=policy.delta)
     cost = budget.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round)
-    return ledger.charge(cost, asset="toy", agreement="a" * 64, task="toy", round=1)
+    return ledger.charge(cost, asset="toy", agreement="a" * 64, purpose="test", task="toy", round=1)
 
 
 def settings_of(**changes):

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ed25519 signatures, each under a domain of its own: one never passes for another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+
+from fedcode.errors import ConfigError
+
+
+class SigningKey:
+    """A private key; it is never printed and never leaves its owner's file."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    @classmethod
+    def generate(cls) -> Self:
+        """A new key."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            ConfigError: the file cannot be read, or holds no key.
+        """
+        try:
+            return cls(Ed25519PrivateKey.from_private_bytes(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{path} holds no signing key", "name an officer's key file"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Writes the key, 32 bytes, to a new file that only its owner can read.
+
+        Raises:
+            ConfigError: there is a file already, or it cannot be written.
+        """
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be made", "name a file that is not there") from error
+        with os.fdopen(handle, "wb") as file:
+            file.write(self._key.private_bytes_raw())
+
+    @property
+    def public(self) -> str:
+        """The public key, 64 hexadecimal digits."""
+        return self._key.public_key().public_bytes_raw().hex()
+
+    def sign(self, domain: str, data: bytes) -> str:
+        """The signature of ``data``, 128 hexadecimal digits."""
+        return self._key.sign(_framed(domain, data)).hex()
+
+
+def signed(public: str, signature: str, domain: str, data: bytes) -> bool:
+    """Whether ``signature`` is that of ``public`` on ``data`` in ``domain``."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+        key.verify(bytes.fromhex(signature), _framed(domain, data))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _framed(domain: str, data: bytes) -> bytes:
+    name = domain.encode()
+    return len(name).to_bytes(2, "big") + name + data
