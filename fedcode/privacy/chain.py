@@ -146,17 +146,14 @@ class Chain:
         if self._read_only:
             raise PrivacyError(f"the ledger {self._name} was opened for reading only")
         self._check_process()
-        with self._lock:
+        with self._lock, self._told("written"):
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                    self._connection.execute("COMMIT")
-                finally:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-            except sqlite3.OperationalError as error:
-                raise PrivacyError(f"the ledger {self._name} cannot be written: {error}") from error
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     def append(self, kind: str, asset: str, body: Mapping[str, Any]) -> Entry:
         """Adds a row; to be called inside :meth:`writing`."""
@@ -188,14 +185,15 @@ class Chain:
         )
         return Entry(*found[0]) if found else None
 
-    def entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        """All rows that a condition in SQL picks, in order."""
-        return [Entry(*row) for row in self.query(f"{_SELECT} WHERE {where} ORDER BY seq", values)]
-
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """All rows of a query.
+
+        Raises:
+            PrivacyError: the disk does not give them.
+            LedgerDamaged: the file is no database any more.
+        """
         self._check_process()
-        with self._lock:
+        with self._lock, self._told("read"):
             return self._connection.execute(sql, values).fetchall()
 
     def rows(self) -> Iterator[Entry]:
@@ -248,6 +246,16 @@ class Chain:
                 raise
             return False
         return True
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """SQLite's errors as ours."""
+        try:
+            yield
+        except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
+            raise PrivacyError(f"the ledger {self._name} cannot be {what}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise LedgerDamaged(f"the ledger {self._name} is damaged: {error}", DAMAGED) from error
 
     def _check_process(self) -> None:
         if self._process != os.getpid():

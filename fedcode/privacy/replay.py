@@ -105,7 +105,7 @@ class Replay:
             values["steps"],
         ).nano
         totals = self._count(entry, cost)
-        self._charges[entry.seq] = (entry.asset, RESERVED, cost)
+        self._charges[entry.seq] = (account.asset, RESERVED, cost)
         if not _stands(values, totals):
             return "has a total that is not the sum of the charges"
         passed = (

@@ -11,12 +11,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import corpus, privacy, quality, training
+from tests.benchmarks import corpus, ledger, privacy, quality, training
 from tests.benchmarks.figure import Figure
 
 AREAS = {
     "corpus": corpus.figures,
     "privacy": privacy.figures,
+    "ledger": ledger.figures,
     "training": training.figures,
     "quality": quality.figures,
 }

@@ -4,14 +4,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.calibration import Plan, calibrate
-from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
-from fedcode.record import PrivacyUnit
 from fedcode.training.audit import step_audit
 from tests.benchmarks.figure import Figure, at_least, at_most, seconds
 
@@ -31,22 +26,4 @@ def figures() -> list[Figure]:
         at_least("privacy", "Gaussian noise on the lattice", drawn / 1e6, "M samples/s", 20),
         at_most("privacy", "calibration of two tasks", calibration, "s", 1.0),
         Figure("privacy", "epsilon shown, once per round", shown, "s"),
-        Figure("privacy", "charges, on disk", _charges(), "1/s"),
     ]
-
-
-def _charges() -> float:
-    budget = calibrate(8.0, 1e-5, [Plan(0.01, 100_000)]).filter
-    cost = budget.cost(50.0, 0.01, 1)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        BudgetLedger.open(Path(folder) / "ledger.sqlite") as ledger,
-    ):
-        unit = PrivacyUnit.FUNCTION
-        ledger.open_simulated("asset", organization="bench", unit=unit, budget=budget)
-
-        def hundred() -> None:
-            for number in range(1, 101):
-                ledger.charge(cost, asset="asset", agreement="0" * 64, task="t", round=number)
-
-        return 100 / seconds(hundred)
