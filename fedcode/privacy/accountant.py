@@ -35,6 +35,8 @@ ORDERS: tuple[float, ...] = (
 """Orders that a budget can be fixed at. Below 3.25, the series of a fractional order does not
 converge for every noise multiplier and sampling rate; for these orders it does."""
 
+_UNLIKELY = 1e-18
+
 SMALLEST_NOISE = 0.01
 """Below it the divergences overflow, and no budget pays for them anyway."""
 
@@ -166,30 +168,63 @@ class Filter:
         return available // price(self.order, noise_multiplier, sampling_rate, steps_per_round)
 
 
-def epsilon(charges: Mapping[tuple[float, float], int], delta: float) -> float:
+def epsilon(charges: Mapping[tuple[float, float], int], delta: float, records: int = 1) -> float:
     """The ε that was spent, from the composed privacy loss distribution: for showing, not stopping.
 
     Args:
         charges: steps by (noise multiplier, sampling rate).
         delta: of the guarantee.
+        records: for somebody to whom so many units belong, each sampled and clipped by itself (an
+            author of so many functions, say). In a step a binomial number of them takes part.
 
     Returns:
         An upper bound, within 1 % of the exact ε where that is above 0.01; may be infinite.
 
-    Source: Doroshenko, Ghazi, Kamath, Kumar & Manurangsi 2022, arXiv:2207.04380 (connect the dots).
+    Source: Doroshenko, Ghazi, Kamath, Kumar & Manurangsi 2022, arXiv:2207.04380 (connect the dots);
+        Choquette-Choo, Ganesh, Steinke & Thakurta 2023, arXiv:2310.15526 (mixtures of Gaussians).
     """
     _validate.probability(delta=delta)
+    _validate.count(records=records)
     for steps in charges.values():
         _validate.count(steps=steps)
-    return _composed(tuple(sorted(charges.items())), delta) if charges else 0.0
+    return _composed(tuple(sorted(charges.items())), delta, records) if charges else 0.0
+
+
+def epsilon_of_sums(
+    sums: Mapping[tuple[float, float, int], int], delta: float, colluding: int
+) -> float:
+    """The ε against whoever sees nothing of us but sums, in which all survivors' noises add up.
+
+    It is what the members' signatures can show, never what is charged: the ledger charges our own
+    noise alone.
+
+    Args:
+        sums: steps by (noise multiplier, sampling rate, survivors), ourselves among them.
+        delta: of the guarantee.
+        colluding: so many of the others tell their noise. Ours is always there.
+
+    Returns:
+        An upper bound as that of :func:`epsilon`.
+    """
+    if type(colluding) is not int or colluding < 0:
+        raise ConfigError(f"colluding must be an integer from 0, not {colluding}")
+    charges: dict[tuple[float, float], int] = {}
+    for (noise_multiplier, sampling_rate, survivors), steps in sums.items():
+        _validate.count(survivors=survivors)
+        honest = max(1, survivors - colluding)
+        key = (noise_multiplier * math.sqrt(honest), sampling_rate)
+        charges[key] = charges.get(key, 0) + steps
+    return epsilon(charges, delta)
 
 
 @lru_cache(maxsize=1024)
-def _composed(charges: tuple[tuple[tuple[float, float], int], ...], delta: float) -> float:
+def _composed(
+    charges: tuple[tuple[tuple[float, float], int], ...], delta: float, records: int
+) -> float:
     """Members of a federation have mostly spent the same: it is composed once."""
-    grid = _grid(dict(charges))
+    grid = _grid(dict(charges), records)
     parts = [
-        _loss(noise_multiplier, sampling_rate, grid).self_compose(steps)
+        _loss(noise_multiplier, sampling_rate, grid, records).self_compose(steps)
         for (noise_multiplier, sampling_rate), steps in charges
     ]
     total = reduce(lambda one, other: one.compose(other), parts)
@@ -197,10 +232,15 @@ def _composed(charges: tuple[tuple[tuple[float, float], int], ...], delta: float
 
 
 @lru_cache(maxsize=64)
-def _loss(noise_multiplier: float, sampling_rate: float, grid: float) -> Any:
+def _loss(noise_multiplier: float, sampling_rate: float, grid: float, records: int) -> Any:
     """The privacy loss distribution of one step, on multiples of ``grid``."""
     from dp_accounting.pld import privacy_loss_distribution as pld
 
+    if records > 1:
+        numbers, chances = _binomial(records, sampling_rate)
+        return pld.from_mixture_gaussian_mechanism(
+            noise_multiplier, numbers, chances, value_discretization_interval=grid
+        )
     return pld.from_gaussian_mechanism(
         noise_multiplier,
         sampling_prob=sampling_rate,
@@ -209,7 +249,20 @@ def _loss(noise_multiplier: float, sampling_rate: float, grid: float) -> Any:
     )
 
 
-def _grid(charges: Mapping[tuple[float, float], int]) -> float:
+def _binomial(records: int, rate: float) -> tuple[list[int], list[float]]:
+    """How many of ``records`` a step takes, and with which chance.
+
+    What is too unlikely to be told apart counts as if all of them were taken.
+    """
+    from scipy.stats import binom
+
+    numbers = [n for n in range(records) if binom.pmf(n, records, rate) > _UNLIKELY]
+    chances = [float(binom.pmf(n, records, rate)) for n in numbers]
+    rest = max(0.0, 1.0 - math.fsum(chances))
+    return ([*numbers, records], [*chances, rest]) if rest else (numbers, chances)
+
+
+def _grid(charges: Mapping[tuple[float, float], int], records: int) -> float:
     """A grid fine enough for the losses of an average step.
 
     A grid of width h widens a step's loss, as if its variance were larger by about h². With h at
@@ -220,7 +273,9 @@ def _grid(charges: Mapping[tuple[float, float], int]) -> float:
     for (noise_multiplier, sampling_rate), steps in charges.items():
         _validate.positive(noise_multiplier=noise_multiplier)
         _validate.rate(sampling_rate=sampling_rate)
-        spread = math.expm1(min(noise_multiplier**-2, 50.0))
-        variance += steps * min(1.0, sampling_rate**2 * spread)
+        taken = max(1.0, records * sampling_rate)
+        spread = math.expm1(min((taken / noise_multiplier) ** 2, 50.0))
+        variance += steps * min(1.0, (records * sampling_rate / taken) ** 2 * spread)
     deviation = math.sqrt(variance / sum(charges.values()))
-    return max(1e-6, min(1e-3, 10.0 ** math.floor(math.log10(deviation / 8))))
+    widest = 1e-3 if records == 1 else 1e-2
+    return max(1e-6, min(widest, 10.0 ** math.floor(math.log10(deviation / 8))))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from fedcode.errors import ConfigError
 from fedcode.privacy import _validate
-from fedcode.privacy.accountant import ORDERS, Filter, price
+from fedcode.privacy.accountant import NANO, ORDERS, Filter, converted, price
 
 _SMALLEST_NOISE, _LARGEST_NOISE = 0.05, 1e5
 _STRIDE = 5
@@ -75,6 +75,42 @@ def calibrate(epsilon: float, delta: float, plans: Sequence[Plan]) -> Calibratio
     plans = [replace(plan, share=plan.share / max(1.0, shares)) for plan in plans]
     best = _best_filter(_filters(epsilon, delta), plans)
     return Calibration(best, tuple(p.noise_multiplier or smallest_noise(best, p) for p in plans))
+
+
+def smallest_epsilon(delta: float, plans: Sequence[Plan]) -> Filter:
+    """The smallest budget that pays for every round of plans whose noise is given.
+
+    Raises:
+        ConfigError: a plan's noise is not given.
+    """
+    if not plans or any(plan.noise_multiplier is None for plan in plans):
+        raise ConfigError("a plan has no noise multiplier", "give it, or ask for it instead")
+    found = []
+    for order in ORDERS:
+        total = sum(p.rounds * _each(order, p) for p in plans)
+        least = converted(order, total / NANO, delta)
+        if not math.isfinite(least):
+            continue
+        budget = Filter.for_budget(math.nextafter(least, math.inf), delta, order)
+        while budget.budget_nano < total:  # the conversion rounds the other way
+            budget = Filter.for_budget(budget.epsilon * (1 + 1e-12), delta, order)
+        found.append(budget)
+    return min(found, key=lambda budget: budget.epsilon)
+
+
+def most_rounds(epsilon: float, delta: float, plan: Plan) -> tuple[int, Filter]:
+    """How many rounds of a plan whose noise is given a budget pays for, and its best order.
+
+    The plan's own number of rounds and its share do not matter.
+
+    Raises:
+        ConfigError: the plan's noise is not given, or (ε, δ) buys nothing.
+    """
+    if plan.noise_multiplier is None:
+        raise ConfigError("the plan has no noise multiplier", "give it, or ask for it instead")
+    rounds = {b: b.budget_nano // _each(b.order, plan) for b in _filters(epsilon, delta)}
+    best = max(rounds, key=rounds.__getitem__)
+    return rounds[best], best
 
 
 def smallest_noise(budget: Filter, plan: Plan, available_nano: int | None = None) -> float:
@@ -147,12 +183,15 @@ def _score(budget: Filter, plans: Sequence[Plan]) -> tuple[float, ...]:
             except ConfigError:
                 return (-math.inf, -math.inf, -math.inf)
         else:
-            each = price(
-                budget.order, plan.noise_multiplier, plan.sampling_rate, plan.steps_per_round
-            )
-            paid = min(paid, _share(budget, plan) / each / plan.rounds)
+            paid = min(paid, _share(budget, plan) / _each(budget.order, plan) / plan.rounds)
     return (min(1.0, paid), -noise, paid)
 
 
 def _share(budget: Filter, plan: Plan) -> int:
     return math.floor(plan.share * budget.budget_nano)
+
+
+def _each(order: float, plan: Plan) -> int:
+    """The price of one round of a plan whose noise is given."""
+    noise = plan.noise_multiplier or 0.0
+    return price(order, noise, plan.sampling_rate, plan.steps_per_round)
