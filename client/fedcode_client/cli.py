@@ -16,13 +16,20 @@ from rich.table import Table
 from fedcode.errors import RunError
 from fedcode.federation import load
 from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.organization import SignedPolicy, beside
+from fedcode.signing import SigningKey
 from fedcode.terminal import run
 from fedcode_client import desk
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 ledger = typer.Typer(no_args_is_help=True, help="Read a budget ledger; nothing is changed.")
 app.add_typer(ledger, name="ledger")
+policy = typer.Typer(
+    no_args_is_help=True, help="What the organization permits; see docs/policy.md."
+)
+app.add_typer(policy, name="policy")
 
+PolicyFile = Annotated[Path, typer.Argument(metavar="POLICY.toml", help="The policy.")]
 LedgerFile = Annotated[Path, typer.Argument(metavar="LEDGER", help="A ledger.sqlite.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
@@ -76,11 +83,17 @@ def preview(
 
 
 @ledger.command()
-def show(path: LedgerFile, as_json: AsJson = False) -> None:
+def show(
+    path: LedgerFile,
+    units: Annotated[
+        int, typer.Option(min=1, help="ε for somebody to whom so many units belong.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> None:
     """Say what was spent and what is left, by data asset."""
     with _opened(path) as opened:
         opened.verify()
-        rows = desk.accounts(opened)
+        rows = desk.accounts(opened, units)
     if as_json:
         print(json.dumps([row.plain() for row in rows]))
         return
@@ -100,6 +113,8 @@ def show(path: LedgerFile, as_json: AsJson = False) -> None:
         )
     console = Console()
     console.print(table)
+    if units > 1:
+        console.print(f"ε spent: for somebody to whom {units} units belong; the cap is for one")
     console.print(
         "ε spent: by privacy loss distribution. left: of the Rényi budget, which stops training; "
         "it runs out before ε spent reaches the cap",
@@ -130,6 +145,51 @@ def export(path: LedgerFile) -> None:
     with _opened(path) as opened:
         for line in opened.export():
             print(line)
+
+
+@policy.command()
+def key(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, for one officer.")],
+) -> None:
+    """Make an officer's signing key, and print the public one for the policy's file."""
+    made = SigningKey.generate()
+    made.save(path)
+    print(made.public)
+
+
+@policy.command()
+def sign(
+    path: PolicyFile,
+    key: Annotated[Path, typer.Option(metavar="FILE", help="An officer's signing key.")],
+) -> None:
+    """Sign a policy as it is now; the signature goes to the file beside it."""
+    signed, mine = SignedPolicy.load(path), SigningKey.load(key)
+    if mine.public not in {officer.key for officer in signed.policy.officers}:
+        Console(stderr=True).print(
+            "this key is no officer's of this version; one before may need it", soft_wrap=True
+        )
+    signed.sign(mine).save_signatures(path)
+    print(f"signed version {signed.policy.version}: {beside(path)}")
+
+
+@policy.command()
+def check(
+    path: PolicyFile,
+    before: Annotated[
+        Path | None, typer.Option(metavar="POLICY.toml", help="The version in force.")
+    ] = None,
+) -> None:
+    """Say whether a policy is well formed, who has signed it, and whether that is enough."""
+    signed = SignedPolicy.load(path)
+    force = SignedPolicy.load(before).policy if before else None
+    signed.check(force)
+    terms, names = signed.policy, ", ".join(signed.signers((force or signed.policy).officers))
+    print(f"{terms.organization}, version {terms.version}: signed by {names}")
+    if force is None:
+        print("enough for the first version")
+    else:
+        what = "no more" if terms.permits_no_more_than(force) else "more"
+        print(f"enough: it permits {what} than version {force.version}")
 
 
 def main() -> NoReturn:

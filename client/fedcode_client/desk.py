@@ -119,15 +119,15 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
     )
 
 
-def accounts(ledger: BudgetLedger) -> list[AccountRow]:
-    """Every account of ``ledger``, in the order of opening."""
+def accounts(ledger: BudgetLedger, units: int = 1) -> list[AccountRow]:
+    """Every account of ``ledger``, in the order of opening; ε for the owner of so many units."""
     return [
         AccountRow(
             account.asset,
             account.organization,
             str(account.unit),
             account.budget.epsilon,
-            ledger.epsilon(account.asset),
+            ledger.epsilon(account.asset, units),
             account.budget.delta,
             ledger.charges(account.asset),
             ledger.remaining(account.asset) / account.budget.budget_nano,

@@ -380,14 +380,20 @@ class BudgetLedger:
         """What may still be charged in total, in nano-units; below 0 after caps were lowered."""
         return self._existing(asset).budget.budget_nano - self.spent(asset)
 
-    def epsilon(self, asset: str) -> float:
-        """The ε of everything ever charged to ``asset`` (composed privacy loss distribution)."""
+    def epsilon(self, asset: str, units: int = 1) -> float:
+        """The ε of everything ever charged to ``asset`` (composed privacy loss distribution).
+
+        Args:
+            asset: an account's.
+            units: for somebody to whom so many of the account's units belong.
+        """
         rows = self._chain.query(
             "SELECT noise_multiplier, sampling_rate, sum(steps) FROM charges "
             "WHERE asset = ? AND state <> 'REFUNDED' GROUP BY 1, 2",
             (asset,),
         )
-        return epsilon({(s, q): steps for s, q, steps in rows}, self._existing(asset).budget.delta)
+        delta = self._existing(asset).budget.delta
+        return epsilon({(s, q): steps for s, q, steps in rows}, delta, units)
 
     def charges(self, asset: str) -> int:
         """How many charges there are, refunds not counted."""

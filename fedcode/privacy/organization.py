@@ -234,7 +234,8 @@ class SignedPolicy:
         if len(who) < needed:
             what = "permits less than before" if lower else "permits more than before"
             raise PrivacyError(
-                f"the policy {what} and needs {needed} officers' signatures, it has {len(who)}",
+                f"the policy {what} and needs {needed} officers' signatures, it has {len(who)}"
+                f" ({', '.join(who) or 'nobody signed'})",
                 "fedcode-client policy sign POLICY.toml --key FILE",
             )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from officers import KEYS, policy
 from small import write_federation
 
 import fedcode_client.cli
@@ -21,6 +22,7 @@ from fedcode.privacy.accountant import Filter, epsilon
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import PrivacyUnit
 
+ROOT = Path(__file__).resolve().parents[2]
 BUDGET = Filter.for_budget(8.0, 1e-5, 4.0)
 COST = BUDGET.cost(1.0, 0.1, 3)
 
@@ -31,10 +33,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs")
     write_federation(folder)
     with BudgetLedger.open(folder / "ledger.sqlite") as ledger:
-        for asset, organization in (("root:1f2e", "alpha"), ("root:9a8b", "alpha labs")):
-            ledger.open_simulated(
-                asset, organization=organization, unit=PrivacyUnit.FUNCTION, budget=BUDGET
-            )
+        signed = policy(*KEYS[:2], organization="alpha")
+        for asset in ("root:1f2e", "root:9a8b"):
+            ledger.open_account(asset, policy=signed, unit=PrivacyUnit.FUNCTION, order=BUDGET.order)
         for number in (1, 2):
             receipt = ledger.charge(
                 COST,
@@ -206,7 +207,54 @@ def test_the_ledger_for_machines(said) -> None:
     assert (first["asset"], first["organization"], first["charges"]) == ("root:1f2e", "alpha", 2)
     assert first["epsilon_spent"] == epsilon({(1.0, 0.1): 6}, 1e-5)
     assert first["left"] == 1 - 2 * COST.nano / BUDGET.budget_nano
-    assert (second["organization"], second["left"]) == ("alpha labs", 1.0)
+    assert (second["asset"], second["left"]) == ("root:9a8b", 1.0)
+
+
+def test_epsilon_for_somebody_with_several_units(said) -> None:
+    first, _ = json.loads(said("fedcode-client ledger show ledger.sqlite --units 3 --json"))
+    assert first["epsilon_spent"] == epsilon({(1.0, 0.1): 6}, 1e-5, 3)
+    assert "to whom 3 units belong" in said("fedcode-client ledger show ledger.sqlite --units 3")
+
+
+# The officers' policy.
+
+
+def test_a_policy_is_signed_by_two_and_checked(folder, said, refused) -> None:
+    keys = [said(f"fedcode-client policy key {name}.key").strip() for name in ("ada", "grace")]
+    officers = "".join(
+        f'[[officers]]\nname = "{name}"\nkey = "{key}"\n'
+        for name, key in zip(("ada", "grace"), keys, strict=True)
+    )
+    text = (
+        'organization = "acme"\nversion = 1\ndelta = 1e-6\ncaps = { epsilon = 8 }\n[permitted]\n'
+        'purposes = ["research"]\ntasks = ["completion"]\nunits = ["function"]\n' + officers
+    )
+    (folder / "policy.toml").write_text(text, encoding="utf-8")
+    assert said("fedcode-client policy sign policy.toml --key ada.key") == (
+        "signed version 1: policy.toml.signatures\n"
+    )
+    line = refused("fedcode-client policy check policy.toml")
+    assert "needs 2 officers' signatures, it has 1 (ada)" in line
+    said("fedcode-client policy sign policy.toml --key grace.key")
+    assert said("fedcode-client policy check policy.toml").splitlines() == [
+        "acme, version 1: signed by ada, grace",
+        "enough for the first version",
+    ]
+    lower = text.replace("version = 1", "version = 2").replace("epsilon = 8", "epsilon = 7")
+    (folder / "lower.toml").write_text(lower, encoding="utf-8")
+    said("fedcode-client policy sign lower.toml --key ada.key")
+    checked = said("fedcode-client policy check lower.toml --before policy.toml")
+    assert checked.splitlines()[1] == "enough: it permits no more than version 1"
+    line = refused("fedcode-client policy check policy.toml --before lower.toml")
+    assert "version 1 of the policy does not follow 2" in line
+
+
+def test_the_policy_in_the_documents_is_one(folder, refused) -> None:
+    text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    toml = text.split("```toml\n")[1].split("```")[0]
+    (folder / "documented.toml").write_text(toml, encoding="utf-8")
+    line = refused("fedcode-client policy check documented.toml")
+    assert "it has 0 (nobody signed)" in line
 
 
 def test_a_ledger_is_verified_to_its_head(folder, said) -> None:
@@ -233,8 +281,15 @@ def test_rows_that_were_cut_off_are_noticed_by_whoever_noted_the_head(folder, ty
 
 def test_a_ledger_is_exported_row_by_row(said) -> None:
     rows = [json.loads(r) for r in said("fedcode-client ledger export ledger.sqlite").splitlines()]
-    assert [r["seq"] for r in rows] == [1, 2, 3, 4, 5]
-    assert [r["kind"] for r in rows] == ["OPENED", "OPENED", "RESERVED", "RESERVED", "SENT"]
+    assert [r["seq"] for r in rows] == [1, 2, 3, 4, 5, 6]
+    assert [r["kind"] for r in rows] == [
+        "OPENED",
+        "OPENED",
+        "RESERVED",
+        "RESERVED",
+        "ARMED",
+        "SENT",
+    ]
     assert [a["hash"] for a in rows[:-1]] == [b["previous"] for b in rows[1:]]
     assert rows[2]["body"]["cost_nano"] == COST.nano
 
@@ -338,7 +393,7 @@ def index(path):
     """One byte of the index, which no row shows."""
     connection = sqlite3.connect(path)
     (page,) = connection.execute(
-        "SELECT rootpage FROM sqlite_master WHERE type = 'index' AND name = 'entries_by_asset'"
+        "SELECT rootpage FROM sqlite_master WHERE type = 'index' AND name = 'entries_by_kind'"
     ).fetchone()
     (size,) = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
