@@ -75,6 +75,7 @@ class Organization(Part):
     role: Role
     files: int
     records: int
+    units: int | None = None
     lexer_tokens: int
     fingerprint: str
     local: OrganizationLocal
@@ -177,6 +178,7 @@ class TaskResult(Part):
     noise_multiplier: float | None = None
     sampling_rate: float | None = None
     steps_per_round: int | None = None
+    records_per_unit: int | None = None
     clipping_norm: float | None = None
     clipping: str | None = None
     weights: int
