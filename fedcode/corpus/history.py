@@ -111,19 +111,20 @@ def _place(root: Path | None, repository: str, path: str) -> _Place:
 
 def _authors(places: Sequence[_Place], cache: Path | None, workers: int) -> list[str]:
     """A pseudonym for the main author of each file, empty where there is none."""
-    commits = {top: git.head(top) for top in {top for top, _ in places if top}}
-    key = json.dumps([READER, [(top and commits[top], path) for top, path in places]])
+    tops = {top for top, _ in places if top}
+    found = {top: past for top in tops if (past := git.checked_out(top))}
+    commits = {top: past.commit for top, past in found.items()}
+    key = json.dumps([READER, [(top and commits.get(top), path) for top, path in places]])
     kept = cache / "authors" / f"{hashlib.sha256(key.encode()).hexdigest()}.zz" if cache else None
     if kept is not None and kept.exists():
         return _load(kept, len(places))
-    known = {top: git.tracked(top, commit) for top, commit in commits.items() if top and commit}
+    known = {top: git.tracked(past) for top, past in found.items()}
 
     def address(place: _Place) -> str:
         top, path = place
-        commit = commits.get(top) if top else None
-        if top is None or commit is None or path not in known[top]:
+        if top not in found or path not in known[top]:
             return ""
-        return git.main_author(top, commit, path)
+        return git.main_author(found[top], path)
 
     with ThreadPoolExecutor(workers) as threads:
         addresses = list(threads.map(address, places))
