@@ -305,10 +305,10 @@ def test_a_hostile_repository_makes_nothing_run(trap, monkeypatch) -> None:
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", trap.program("inherited"))
     assert authors(root) == {"a.py": "1", "b.py": "2", "c.py": "2"}
     assert trap.sprung() == set()
-    for words in ("blame a.py", "status", "diff HEAD~1", "commit -q --allow-empty -m x"):
+    for words in ("blame a.py", "status", "diff HEAD~1", "update-ref refs/heads/y HEAD"):
         (root / "a.py").touch()
         naive_git(root, *words.split(), check=False)
-    assert {"fsmonitor", "textconv", "hook"} <= trap.sprung(), "the trap is none"
+    assert {"fsmonitor", "textconv", "process", "hook"} <= trap.sprung(), "the trap is none"
 
 
 @pytest.mark.parametrize("protected", [True, False])
