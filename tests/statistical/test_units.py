@@ -9,6 +9,7 @@ that the units that both neighbours have add the same.
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, strategies
 from hypothesis import settings as hypothesis_settings
 from scipy import stats
@@ -37,11 +38,13 @@ from fedcode.tasks.ngram import NgramTask
 from fedcode.training.batches import whole_units
 from fedcode.training.counting import CountTrainer
 from fedcode.training.network import write
+from fedcode.training.private import PrivateOptimizer
 
 WIDE = [PrivacyUnit.FILE, PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY]
 FILE = PrivacyUnit.FILE
 SIZES = [1, 3, 9, 40, 2, 7]
 CAP = 16
+gather = PrivateOptimizer.gather
 
 
 class FixedSubsets(ChosenGenerator):
@@ -103,6 +106,34 @@ def test_clipping_record_by_record_moves_it_further(monkeypatch) -> None:
     same = [owned(record(i, *[1, 2] * 10), i // 8) for i in range(24)]
     found = moves(same, FILE, sums(ToyTask(scale=100.0), FILE, clipping_norm=0.05)) / 0.05
     assert found.min() > 5
+
+
+def batch_by_batch(optimizer, owners, sums, units):
+    """The mistake: a unit that is spread over several batches is clipped in each."""
+    own = {}
+    gather(optimizer, owners, own, units)
+    norms = sum(part.flatten(1).square().sum(1) for part in own.values()).sqrt()
+    factors = (optimizer.max_grad_norm / norms.clamp(min=1e-9)).clamp(max=1.0)
+    for parameter, part in own.items():
+        clipped = torch.einsum("i,i...->i...", factors, part)
+        sums[parameter] = sums[parameter] + clipped if parameter in sums else clipped
+
+
+def added_up(optimizer):
+    """Clips nothing any more."""
+    for parameter in optimizer.params:
+        part = parameter.grad_sample.sum(0)
+        total = parameter.summed_grad
+        parameter.summed_grad = part if total is None else total + part
+        parameter.grad_sample = None
+
+
+def test_a_unit_that_is_clipped_in_each_of_its_batches_moves_it_further(monkeypatch) -> None:
+    monkeypatch.setattr(PrivateOptimizer, "gather", batch_by_batch)
+    monkeypatch.setattr(PrivateOptimizer, "clip_and_accumulate", added_up)
+    same = [owned(record(i, *[1, 2] * 10), i // 8) for i in range(24)]
+    total = sums(ToyTask(scale=100.0), FILE, clipping_norm=0.05)
+    assert moves(same, FILE, total) == pytest.approx(2 * 0.05, rel=0.02)
 
 
 @pytest.mark.parametrize("batch", [1, 4, 64])
