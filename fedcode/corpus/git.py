@@ -62,7 +62,7 @@ def checked_out(root: Path) -> History | None:
     words = ("--is-shallow-repository", "--show-object-format", "--git-path", "objects")
     settings = {**_OFF, "safe.directory": str(root)}
     where = {"GIT_DIR": str(root / ".git"), "GIT_WORK_TREE": str(root)}
-    said = _run(root, root, ("rev-parse", *words, "HEAD^{commit}"), settings, where)
+    said = _run(root, Path(root.anchor), ("rev-parse", *words, "HEAD^{commit}"), settings, where)
     if said is None:
         return None
     shallow, kind, objects, commit = os.fsdecode(said).removesuffix("\n").split("\n")

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedcode.errors import RunError
-from fedcode.record import Role
+from fedcode.record import PrivacyUnit, Role
 
 Metrics = dict[str, float | None]
 """Figures by metric key; None where a figure is not defined."""
@@ -45,7 +45,7 @@ class Accountant(Part):
 class Privacy(Part):
     """What every organization was promised, over all tasks."""
 
-    unit: str
+    unit: PrivacyUnit
     adjacency: str
     epsilon: float
     delta: float

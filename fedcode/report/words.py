@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fedcode.record import PrivacyUnit
 from fedcode.report.result import Privacy, Result, TaskResult
 from fedcode.report.table import (
     Row,
@@ -22,12 +23,12 @@ from fedcode.report.table import (
 SEEDED = "Noise from a seed protects nobody"
 
 _UNITS = {
-    "function": "A function stands with its decorators and all that is nested in it; what its file "
-    "holds outside of functions counts as one more.",
-    "file": "A file stands with everything in it.",
-    "author": "An author stands with every file of which they wrote most lines, and with others' "
-    "lines in those files.",
-    "repository": "A repository stands with everything in it.",
+    PrivacyUnit.FUNCTION: "A function stands with its decorators and all that is nested "
+    "in it; what its file holds outside of functions counts as one more.",
+    PrivacyUnit.FILE: "A file stands with everything in it.",
+    PrivacyUnit.AUTHOR: "An author stands with every file of which they wrote most lines, and "
+    "with others' lines in those files.",
+    PrivacyUnit.REPOSITORY: "A repository stands with everything in it.",
 }
 
 _NOT_CLAIMED = (
@@ -86,15 +87,14 @@ def summary(result: Result) -> list[str]:
 
 def not_claimed(privacy: Privacy | None) -> list[str]:
     """What nobody should read into the figures; without privacy the units are functions."""
-    unit = privacy.unit if privacy else "function"
-    many = "repositories" if unit == "repository" else f"{unit}s"
+    unit = privacy.unit if privacy else PrivacyUnit.FUNCTION
     person = "An author whose code stands in several organizations, or in many units of one"
-    if unit == "author":
+    if unit is PrivacyUnit.AUTHOR:
         person = (
             "An author whose code stands in several organizations, or in files that others mainly "
             "wrote, or under several addresses"
         )
-    return [claim.format(units=many, person=person) for claim in _NOT_CLAIMED]
+    return [claim.format(units=unit.plural, person=person) for claim in _NOT_CLAIMED]
 
 
 def guarantee(privacy: Privacy, spent: float) -> list[str]:
@@ -105,7 +105,7 @@ def guarantee(privacy: Privacy, spent: float) -> list[str]:
         f"The most that any organization spent is {_glued('ε', epsilon(spent))}, over all models "
         f"together, at {_glued('δ', delta(privacy.delta))}; the federation's cap is {cap}. The "
         f"privacy unit is one {privacy.unit}; adjacency is {privacy.adjacency}. "
-        f"{_UNITS.get(privacy.unit, '')}".rstrip(),
+        f"{_UNITS[privacy.unit]}",
         f"In words: with one {privacy.unit} more or less in an organization's code, no outcome of "
         f"the training becomes more likely than e^ε times what it was, plus δ. At the cap of "
         f"{cap} that is a factor of {times}: a smaller ε promises more.",
