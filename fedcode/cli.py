@@ -22,6 +22,7 @@ from rich.table import Table
 
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import Federation, check, load, parse
+from fedcode.record import PrivacyUnit
 from fedcode.tasks import TASKS, known
 from fedcode.terminal import run
 
@@ -126,9 +127,12 @@ def report(
 @app.command()
 def audit(
     trials: Annotated[int, typer.Option(min=400, help="Training steps to take.")] = 10_000,
+    unit: Annotated[
+        PrivacyUnit, typer.Option(help="What is a canary: one record, or several together.")
+    ] = PrivacyUnit.FUNCTION,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Audit the private training step: can a single record be seen better than ε allows?"""
+    """Audit the private training step: can one privacy unit be seen better than ε allows?"""
     os.environ.update(_QUIET)
     from dataclasses import asdict
 
@@ -138,13 +142,14 @@ def audit(
 
     with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as bars:
         bar = bars.add_task("training steps", total=trials)
-        found = step_audit(trials, tell=lambda done: bars.update(bar, completed=done))
+        found = step_audit(trials, unit=unit, tell=lambda done: bars.update(bar, completed=done))
     if as_json:
         print(json.dumps(asdict(found) | {"broken": found.broken}))
     else:
         console = Console(soft_wrap=True)
         console.print(
-            f"one step, with and without a canary, {found.trials:,} trials, δ = {found.delta:g}"
+            f"one step, with and without a canary ({unit}), {found.trials:,} trials, "
+            f"δ = {found.delta:g}"
         )
         console.print(
             f"claimed ε = {found.claimed:.2f}; found at least {found.found:.2f}; "

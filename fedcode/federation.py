@@ -40,7 +40,7 @@ class PrivacySettings(Strict):
     Attributes:
         unit: what adjacency adds or removes.
         epsilon: the cap for each organization.
-        delta: must be below one over the smallest organization's number of records.
+        delta: must be below one over every organization's number of units.
     """
 
     unit: PrivacyUnit = PrivacyUnit.FUNCTION
@@ -53,7 +53,9 @@ class TrainingSettings(Strict):
 
     Attributes:
         steps_per_round: K.
-        sampling_rate: Poisson, per step; the same for every member, and public.
+        sampling_rate: of units, Poisson, per step; the same for every member, and public.
+        records_per_unit: of a sampled unit so many records take part in a step at most, others in
+            every step. A function is one record.
         nominal_batch: the public constant that a step's noised sum is divided by.
         clipping: ``flat`` scales a gradient g by min(1, C/|g|); ``normalized`` by C/(|g| + 0.01 C).
         clipping_norm: C.
@@ -68,6 +70,7 @@ class TrainingSettings(Strict):
 
     steps_per_round: Count = 1
     sampling_rate: Share = 0.1
+    records_per_unit: Count = 64
     nominal_batch: Count = 256
     clipping: Literal["flat", "normalized"] = "flat"
     clipping_norm: Positive = 1.0

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedcode.agreement import budget, calibrated, rounds_covered
-from fedcode.corpus import arrange, cache_folder, read
+from fedcode.corpus import arrange, cache_folder, read, with_owners
 from fedcode.errors import ConfigError
 from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.policy import check_population
+from fedcode.record import units
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class TaskPreview:
         task: its name.
         rounds: that the federation plans.
         rounds_affordable: that our own cap pays for, of this task's share.
-        expected_batch: records that a step looks at, on average.
+        expected_batch: privacy units that a step looks at, on average.
         noise_multiplier: σ.
         epsilon: of all planned rounds (PLD).
     """
@@ -89,15 +90,18 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
     corpus = read(
         ours.source, name, max_tokens=ours.max_tokens, cache=cache_folder(), workers=workers
     )
+    unit = federation.privacy.unit
+    corpus = with_owners(corpus, ours.source, unit, cache=cache_folder(), workers=workers)
     splits = arrange([("train", corpus)], corpus, federation.heldout_every)
     records = len(splits.train[0].records())
+    population = len(units(splits.train[0].records(), unit))
     calibration = calibrated(federation)
     own = budget(federation, ours, calibration)
     tasks: list[TaskPreview] = []
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
         training, privacy = task.training, federation.privacy
-        check_population(records, privacy.delta, training.sampling_rate)
+        check_population(population, privacy.delta, training.sampling_rate, unit)
         step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
         steps[step] = steps.get(step, 0) + taken
         tasks.append(
@@ -105,7 +109,7 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
                 task.name,
                 task.rounds,
                 rounds_covered(task, noise, own),
-                records * training.sampling_rate,
+                population * training.sampling_rate,
                 noise,
                 epsilon({step: taken}, privacy.delta),
             )

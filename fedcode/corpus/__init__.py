@@ -9,6 +9,7 @@ what is measured, :class:`Subwords` turns tokens into numbers.
 from fedcode.corpus.cache import cache_folder
 from fedcode.corpus.deduplicate import deduplicate, distinct_files, without
 from fedcode.corpus.files import LANGUAGES, MODULE, parse
+from fedcode.corpus.history import with_owners
 from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Lexed
 from fedcode.corpus.lexer import is_identifier, lex
 from fedcode.corpus.reading import read
@@ -36,5 +37,6 @@ __all__ = [
     "parse",
     "read",
     "split",
+    "with_owners",
     "without",
 ]

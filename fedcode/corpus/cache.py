@@ -63,8 +63,7 @@ def store(file: Path, pieces: Sequence[Cut], skipped: Sequence[Skipped]) -> None
         functions = [[f.name, f.start, f.stop, f.lines] for f in piece.functions]
         # No token holds a line break.
         lines.append(json.dumps([piece.path, piece.lines, functions, "\n".join(piece.tokens)]))
-    body = zlib.compress("\n".join(lines).encode(), 3)
-    write_atomically(file, b"%s %s\n%s" % (_MAGIC, _checksum(body), body))
+    keep(file, "\n".join(lines))
 
 
 def load(file: Path) -> tuple[list[Cut], list[Skipped]]:
@@ -74,14 +73,34 @@ def load(file: Path) -> tuple[list[Cut], list[Skipped]]:
         CacheDamaged: the file is not what was written.
     """
     try:
-        body = _checked(file.read_bytes())
-        skipped, *lines = zlib.decompress(body).decode().split("\n")
+        skipped, *lines = kept(file).split("\n")
         pieces = [_piece(line) for line in lines]
         return pieces, [Skipped(path, reason) for path, reason in json.loads(skipped)]
-    except (OSError, ValueError, TypeError, zlib.error) as error:
-        raise CacheDamaged(
-            f"{file} is not what was written there", "delete it; it will be made again"
-        ) from error
+    except (ValueError, TypeError) as error:
+        raise damaged(file) from error
+
+
+def keep(file: Path, text: str) -> None:
+    """Writes ``text`` to ``file``, compressed and with its checksum: all of it, or nothing."""
+    body = zlib.compress(text.encode(), 3)
+    write_atomically(file, b"%s %s\n%s" % (_MAGIC, _checksum(body), body))
+
+
+def kept(file: Path) -> str:
+    """What :func:`keep` wrote.
+
+    Raises:
+        CacheDamaged: the file is not what was written.
+    """
+    try:
+        return zlib.decompress(_checked(file.read_bytes())).decode()
+    except (OSError, ValueError, zlib.error) as error:
+        raise damaged(file) from error
+
+
+def damaged(file: Path) -> CacheDamaged:
+    """What to say of a file that is not what was written."""
+    return CacheDamaged(f"{file} is not what was written there", "delete it; it will be made again")
 
 
 def _checked(content: bytes) -> bytes:

@@ -50,12 +50,12 @@ class PrivacyPolicy:
             noise_multiplier=self.noise_multiplier,
         )
         _validate.rate(
-            "it is the part of the records that one step looks at, on average",
+            "it is the part of the units that one step looks at, on average",
             sampling_rate=self.sampling_rate,
         )
         _validate.count(weights=self.weights, steps_per_round=self.steps_per_round)
         _validate.probability(
-            "take a number well below one over the number of records", delta=self.delta
+            "take a number well below one over the number of units", delta=self.delta
         )
         _validate.positive("an ε of 0 lets nothing be learned", epsilon=self.max_epsilon)
 
@@ -77,26 +77,41 @@ class PrivacyPolicy:
         """Standard deviation of the noise on every coordinate of one step's sum."""
         return self.noise_multiplier * self.sensitivity
 
-    def check_population(self, records: int) -> None:
+    def check_population(self, units: int) -> None:
         """Whether the policy makes sense for so many privacy units; see the function."""
-        check_population(records, self.delta, self.sampling_rate)
+        check_population(units, self.delta, self.sampling_rate, self.unit)
 
 
-def check_population(records: int, delta: float, sampling_rate: float) -> None:
+def check_population(
+    units: int,
+    delta: float,
+    sampling_rate: float,
+    unit: PrivacyUnit = PrivacyUnit.FUNCTION,
+    owner: str = "",
+) -> None:
     """Whether δ and q make sense for so many privacy units.
 
+    Args:
+        units: how many there are.
+        delta: δ.
+        sampling_rate: q.
+        unit: what they are.
+        owner: the organization that has them, for the message.
+
     Raises:
-        ConfigError: δ is not below one over ``records``, so that publishing a unit outright could
+        ConfigError: δ is not below one over ``units``, so that publishing a unit outright could
             satisfy the guarantee; or a step would find less than one unit on average.
     """
-    _validate.count("is there any code to train on?", records=records)
-    if delta >= 1 / records:
+    _validate.count("is there any code to train on?", units=units)
+    prefix, few = f"{owner}: " if owner else "", f"{units} {unit.plural if units > 1 else unit}"
+    if delta >= 1 / units:
         raise ConfigError(
-            f"delta {delta:g} is not below 1/records = {1 / records:.3g}",
-            f"choose delta below {1 / records:.1e}",
+            f"{prefix}delta {delta:g} is not below 1/{unit.plural} = {1 / units:.3g}",
+            f"choose delta below {1 / units:.1e}",
         )
-    if records * sampling_rate < 1:
+    if units * sampling_rate < 1:
         raise ConfigError(
-            f"{records} records are too few for sampling_rate {sampling_rate:g}",
-            f"choose a sampling_rate of at least {1 / records:.2g}",
+            f"{prefix}{few} {'are' if units > 1 else 'is'} too few for "
+            f"sampling_rate {sampling_rate:g}",
+            f"choose a sampling_rate of at least {1 / units:.2g}",
         )

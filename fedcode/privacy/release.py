@@ -117,9 +117,9 @@ class Unmasked:
 class GaussianMechanism:
     """Poisson sampling and Gaussian noise for the steps of one receipt, and for no more.
 
-    A step is: :meth:`sample` once, :meth:`noised` once per tensor, :meth:`end_step`. A step that
-    sampled nothing takes its noise all the same. After the last step :meth:`release`. Anything out
-    of this order is a :class:`PrivacyError`.
+    A step is: :meth:`sample` once, :meth:`subset` of units that are too large, :meth:`noised` once
+    per tensor, :meth:`end_step`. A step that sampled nothing takes its noise all the same. After
+    the last step :meth:`release`. Anything out of this order is a :class:`PrivacyError`.
 
     Sums are rounded to the policy's lattice, and the noise, rounded to it too, is added in
     integers. The rounding of the sum is charged (``PrivacyPolicy.sensitivity``), that of the noise
@@ -166,6 +166,23 @@ class GaussianMechanism:
         self._policy.check_population(population)
         self._sampled = True
         return self._generator.poisson_sample(population, self._policy.sampling_rate)
+
+    def subset(self, size: int, most: int) -> NDArray[np.int64]:
+        """Which of a sampled unit's ``size`` records take part in this step: ``most`` at most.
+
+        Every subset is as likely as another one, and fresh in every step. Whatever it is, the clip
+        of the whole unit's part bounds what it adds.
+
+        Returns:
+            Indices, ascending; all of them, and nothing drawn, if there are no more than ``most``.
+        """
+        self._check_open()
+        if not self._sampled or self._noised:
+            raise PrivacyError("a subset before sampling, or after the step's noise")
+        _validate.count(most=most)
+        if size <= most:
+            return np.arange(size)
+        return np.sort(np.argsort(self._generator.uniform(size), kind="stable")[:most])
 
     def noised(self, clipped: ClippedSum) -> NoisedSum:
         """One tensor of the step's sum with its noise.

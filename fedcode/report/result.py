@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedcode.errors import RunError
-from fedcode.record import Role
+from fedcode.record import PrivacyUnit, Role
 
 Metrics = dict[str, float | None]
 """Figures by metric key; None where a figure is not defined."""
@@ -45,7 +45,7 @@ class Accountant(Part):
 class Privacy(Part):
     """What every organization was promised, over all tasks."""
 
-    unit: str
+    unit: PrivacyUnit
     adjacency: str
     epsilon: float
     delta: float
@@ -75,6 +75,7 @@ class Organization(Part):
     role: Role
     files: int
     records: int
+    units: int | None = None
     lexer_tokens: int
     fingerprint: str
     local: OrganizationLocal
@@ -177,6 +178,7 @@ class TaskResult(Part):
     noise_multiplier: float | None = None
     sampling_rate: float | None = None
     steps_per_round: int | None = None
+    records_per_unit: int | None = None
     clipping_norm: float | None = None
     clipping: str | None = None
     weights: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fedcode.record import PrivacyUnit
 from fedcode.report.result import Privacy, Result, TaskResult
 from fedcode.report.table import (
     Row,
@@ -21,13 +22,21 @@ from fedcode.report.table import (
 
 SEEDED = "Noise from a seed protects nobody"
 
-NOT_CLAIMED = (
+_UNITS = {
+    PrivacyUnit.FUNCTION: "A function stands with its decorators and all that is nested "
+    "in it; what its file holds outside of functions counts as one more.",
+    PrivacyUnit.FILE: "A file stands with everything in it.",
+    PrivacyUnit.AUTHOR: "An author stands with every file of which they wrote most lines, and "
+    "with others' lines in those files.",
+    PrivacyUnit.REPOSITORY: "A repository stands with everything in it.",
+}
+
+_NOT_CLAIMED = (
     "That the models are anonymous, or that ε is safety. ε bounds what can be learned of one "
     "privacy unit; a large ε bounds little.",
     "Protection of more than one unit at once. What k units of one organization have in common "
-    "is protected k times less: its style, its names, a secret that stands in many functions.",
-    "Protection of a person. An author whose code stands in several organizations, or in many "
-    "units of one, is not covered by one organization's ε.",
+    "is protected k times less: its style, its names, a secret that stands in many {units}.",
+    "Protection of a person. {person}, is not covered by one organization's ε.",
     "Protection of the figures in this report. Losses, numbers of records and results on "
     "organizations' files are computed without noise; ε does not cover them, nor what is chosen "
     "by looking at them.",
@@ -76,6 +85,18 @@ def summary(result: Result) -> list[str]:
     return said
 
 
+def not_claimed(privacy: Privacy | None) -> list[str]:
+    """What nobody should read into the figures; without privacy the units are functions."""
+    unit = privacy.unit if privacy else PrivacyUnit.FUNCTION
+    person = "An author whose code stands in several organizations, or in many units of one"
+    if unit is PrivacyUnit.AUTHOR:
+        person = (
+            "An author whose code stands in several organizations, or in files that others mainly "
+            "wrote, or under several addresses"
+        )
+    return [claim.format(units=unit.plural, person=person) for claim in _NOT_CLAIMED]
+
+
 def guarantee(privacy: Privacy, spent: float) -> list[str]:
     """The promise, with its unit, δ, adjacency and accountant, and what ε means."""
     cap, factor = epsilon(privacy.epsilon), math.exp(min(privacy.epsilon, 700))
@@ -83,7 +104,8 @@ def guarantee(privacy: Privacy, spent: float) -> list[str]:
     return [
         f"The most that any organization spent is {_glued('ε', epsilon(spent))}, over all models "
         f"together, at {_glued('δ', delta(privacy.delta))}; the federation's cap is {cap}. The "
-        f"privacy unit is one {privacy.unit}; adjacency is {privacy.adjacency}.",
+        f"privacy unit is one {privacy.unit}; adjacency is {privacy.adjacency}. "
+        f"{_UNITS[privacy.unit]}",
         f"In words: with one {privacy.unit} more or less in an organization's code, no outcome of "
         f"the training becomes more likely than e^ε times what it was, plus δ. At the cap of "
         f"{cap} that is a factor of {times}: a smaller ε promises more.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fedcode.corpus import arrange, cache_folder, read
+from fedcode.corpus import arrange, cache_folder, read, with_owners
 from fedcode.corpus.labels import Labeller
 from fedcode.errors import CorpusError
 from fedcode.federation import Federation
@@ -64,7 +64,8 @@ def load(
         The data, and each organization as it was read.
 
     Raises:
-        CorpusError: an organization has nothing to train on.
+        CorpusError: an organization has nothing to train on, or not the owners that the privacy
+            unit asks for.
     """
     folder = cache_folder()
 
@@ -73,6 +74,14 @@ def load(
         return read(source, name, max_tokens=max_tokens, cache=folder, workers=workers)
 
     whole = {o.name: get(o.source, o.name, o.max_tokens) for o in federation.organizations}
+    for member in federation.members:
+        whole[member.name] = with_owners(
+            whole[member.name],
+            member.source,
+            federation.privacy.unit,
+            cache=folder,
+            workers=workers,
+        )
     public = get(federation.public.source, "public", federation.public.max_tokens)
     splits = arrange(
         [(o.role, whole[o.name]) for o in federation.organizations],

@@ -264,7 +264,7 @@ def _most_rounds(rounds: Sequence[Mapping[str, Any]]) -> int:
 def _learner(job: Job, prepared: Prepared) -> Learner:
     counting, network = counts_of(prepared.task), gradients_of(prepared.task)
     if counting is not None:
-        return CountLearner(counting)
+        return CountLearner(counting, prepared.settings.training)
     if network is None or job.warm is None:
         raise TrainingError(f"{job.name} has no warm start to build on")
     public = prepared.data.public.files

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedcode.federation import TaskSettings
+from fedcode.federation import TaskSettings, TrainingSettings
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import Record, SourceFile
 from fedcode.task import CountTask, GradientTask, Metrics
@@ -150,8 +150,9 @@ class GradientLearner:
 class CountLearner:
     """Counts, from none."""
 
-    def __init__(self, task: CountTask) -> None:
+    def __init__(self, task: CountTask, settings: TrainingSettings) -> None:
         self._task = task
+        self._settings = settings
 
     def start(self) -> Vector:
         """No counts."""
@@ -161,7 +162,7 @@ class CountLearner:
         self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf
     ) -> CountTrainer:
         """A noised sum of clipped counts."""
-        return CountTrainer(self._task, records, policy, noise)
+        return CountTrainer(self._task, records, self._settings, policy, noise)
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
         """The sum of the counts as they are, an equal share of the records in each round."""

@@ -11,19 +11,23 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fedcode.errors import RunError
-from fedcode.federation import Federation, TaskSettings
+from fedcode.federation import Federation
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.record import Corpus
+from fedcode.record import Corpus, PrivacyUnit
 from fedcode.simulation.jobs import Job
 from fedcode.task import Metric
 from fedcode.tasks import known, metrics_of
 
 SCHEMA = "fedcode/result/1"
 
+_AUTHOR = (
+    "A file's author is who wrote most of its lines, by its git history: the lines of others in it "
+    "are protected as that author's."
+)
+
 ASSUMPTIONS = (
     "Each organization's own program samples, clips and adds the noise.",
-    "ε is per organization: if the same function or author stands in several, their ε add up.",
     "Vocabulary, warm start and settings come from public code alone.",
     "ε does not count what was looked at to choose the settings.",
     "An external cryptographic review has not taken place.",
@@ -35,11 +39,12 @@ def assemble(
     private: bool,
     calibration: Calibration | None,
     whole: Mapping[str, Corpus],
+    population: Mapping[str, int],
     jobs: Sequence[Job],
     done: Mapping[str, dict[str, Any]],
     ledger: Path,
 ) -> dict[str, Any]:
-    """``result.json`` but for when and how long."""
+    """``result.json`` but for when and how long; ``population`` holds members' privacy units."""
     return {
         "schema": SCHEMA,
         "name": federation.name,
@@ -52,7 +57,10 @@ def assemble(
             else "no noise: nothing here is private",
         },
         "privacy": _privacy(federation, calibration),
-        "organizations": [_organization(federation, name, c) for name, c in whole.items()],
+        "organizations": [
+            _organization(federation, name, corpus, population.get(name))
+            for name, corpus in whole.items()
+        ],
         "ledger": _ledger(federation, ledger) if private else [],
         "tasks": [
             _task(federation, number, calibration, [j for j in jobs if j.task == t.name], done)
@@ -102,11 +110,21 @@ def _privacy(federation: Federation, calibration: Calibration | None) -> dict[st
             "stops": "Rényi filter",
             "order": calibration.filter.order,
         },
-        "assumptions": list(ASSUMPTIONS),
+        "assumptions": list(assumptions(federation.privacy.unit)),
     }
 
 
-def _organization(federation: Federation, name: str, corpus: Corpus) -> dict[str, Any]:
+def assumptions(unit: PrivacyUnit) -> tuple[str, ...]:
+    """What must hold for ε to mean what it says of one ``unit``."""
+    same = "author" if unit is PrivacyUnit.AUTHOR else f"{unit} or author"
+    several = f"ε is per organization: if the same {same} stands in several, their ε add up."
+    first, *rest = ASSUMPTIONS
+    return (first, several, *([_AUTHOR] if unit is PrivacyUnit.AUTHOR else []), *rest)
+
+
+def _organization(
+    federation: Federation, name: str, corpus: Corpus, units: int | None
+) -> dict[str, Any]:
     settings = next(o for o in federation.organizations if o.name == name)
     return {
         "name": name,
@@ -114,6 +132,7 @@ def _organization(federation: Federation, name: str, corpus: Corpus) -> dict[str
         "role": settings.role,
         "files": len(corpus.files),
         "records": len(corpus.records()),
+        "units": units,
         "lexer_tokens": corpus.lexer_tokens,
         "fingerprint": corpus.fingerprint,
         "local": {
@@ -169,7 +188,7 @@ def _task(
             }
             for m in metrics
         ],
-        **_mechanism(settings, calibration, number),
+        **_mechanism(federation, calibration, number),
         "weights": done[main.name]["weights"],
         "curves": done[main.name]["rounds"],
         "arms": rows,
@@ -178,22 +197,25 @@ def _task(
 
 
 def _mechanism(
-    settings: TaskSettings, calibration: Calibration | None, number: int
+    federation: Federation, calibration: Calibration | None, number: int
 ) -> dict[str, Any]:
     if calibration is None:
         names = (
             "noise_multiplier",
             "sampling_rate",
             "steps_per_round",
+            "records_per_unit",
             "clipping_norm",
             "clipping",
         )
         return dict.fromkeys(names)
-    training = settings.training
+    training = federation.tasks[number].training
+    one_record = federation.privacy.unit is PrivacyUnit.FUNCTION
     return {
         "noise_multiplier": calibration.noise_multipliers[number],
         "sampling_rate": training.sampling_rate,
         "steps_per_round": training.steps_per_round,
+        "records_per_unit": None if one_record else training.records_per_unit,
         "clipping_norm": training.clipping_norm,
         "clipping": training.clipping,
     }

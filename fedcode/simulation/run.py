@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcode.agreement import calibrated, shortfalls
-from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
+from fedcode.errors import FedcodeError, Interrupted, RunError
 from fedcode.federation import Federation, check
 from fedcode.privacy.calibration import Calibration
-from fedcode.record import Corpus
+from fedcode.privacy.policy import check_population
+from fedcode.record import Corpus, units
 from fedcode.report.html import render
 from fedcode.rounds.strategy import flower_strategy
 from fedcode.simulation import results
@@ -87,10 +88,9 @@ def simulate(
     cores = os.cpu_count() or 1
     data, whole = load(federation, cores, view.reading_one)
     calibration = calibrated(federation) if options.private else None
-    if options.private:
-        _check_records(federation, data)
+    population = _population(federation, data) if options.private else {}
     made = _manifest(federation, options, whole, folder, resume)
-    view.read(whole, calibration)
+    view.read(whole, calibration, federation.privacy.unit, population)
     if calibration is not None:
         view.shortfalls(shortfalls(federation, calibration))
     jobs = _jobs(federation, options, calibration, folder)
@@ -109,7 +109,14 @@ def simulate(
     finally:
         workers.close()
     result = results.assemble(
-        federation, options.private, calibration, whole, jobs, schedule.results, folder / LEDGER
+        federation,
+        options.private,
+        calibration,
+        whole,
+        population,
+        jobs,
+        schedule.results,
+        folder / LEDGER,
     )
     result |= {"created": made["created"], "seconds": time.perf_counter() - start}
     _finish(folder, federation, made, result)
@@ -123,16 +130,15 @@ def check_tasks(federation: Federation) -> None:
         flower_strategy(task.server, task.training.proximal)
 
 
-def _check_records(federation: Federation, data: Dataset) -> None:
-    """Refuses what cannot be private: δ must be below one over anybody's number of records."""
-    delta = federation.privacy.delta
-    for name, corpus in data.train.items():
-        records = len(corpus.records())
-        if delta >= 1 / records:
-            raise ConfigError(
-                f"delta {delta:g} is not below 1/{records}, one over the records of {name}",
-                f"set privacy.delta below {1 / records:.1e}",
-            )
+def _population(federation: Federation, data: Dataset) -> dict[str, int]:
+    """Every member's number of privacy units; refuses what cannot be private with so many."""
+    privacy = federation.privacy
+    found = {name: len(units(c.records(), privacy.unit)) for name, c in data.train.items()}
+    for name, population in found.items():
+        for task in federation.tasks:
+            rate = task.training.sampling_rate
+            check_population(population, privacy.delta, rate, privacy.unit, name)
+    return found
 
 
 def _manifest(

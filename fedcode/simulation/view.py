@@ -21,7 +21,7 @@ from rich.progress import (
 from fedcode.agreement import Shortfall
 from fedcode.federation import Federation
 from fedcode.privacy.calibration import Calibration
-from fedcode.record import Corpus
+from fedcode.record import Corpus, PrivacyUnit
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.jobs import Progress as Told
 from fedcode.task import Metric
@@ -58,8 +58,21 @@ class View:
         if self._console.is_terminal:
             self._console.print(f"  reading {name} …", end="\r", style="dim")
 
-    def read(self, whole: Mapping[str, Corpus], calibration: Calibration | None) -> None:
-        """Sums up what was read and what the noise is."""
+    def read(
+        self,
+        whole: Mapping[str, Corpus],
+        calibration: Calibration | None,
+        unit: PrivacyUnit,
+        population: Mapping[str, int],
+    ) -> None:
+        """Sums up what was read, what is protected and what the noise is.
+
+        Args:
+            whole: every organization as it was read.
+            calibration: None without privacy.
+            unit: of privacy.
+            population: every member's number of units; none without privacy.
+        """
         records = sum(len(c.records()) for c in whole.values())
         tokens = sum(c.lexer_tokens for c in whole.values())
         skipped = sum(len(c.skipped) for c in whole.values())
@@ -70,6 +83,12 @@ class View:
             return
         noise = ", ".join(f"{sigma:.2f}" for sigma in calibration.noise_multipliers)
         budget = calibration.filter
+        fewest, most = min(population.values()), max(population.values())
+        several = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        self._console.print(
+            f"privacy unit: {unit}; each organization trains on {several} "
+            f"{unit if most == 1 else unit.plural}"
+        )
         self._console.print(
             f"privacy: ε ≤ {budget.epsilon:g} for each organization, δ = {budget.delta:g}, "
             f"noise multiplier {noise}"

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step audit: the private step as it is, thousands of times, with and without a canary.
 
-The canary pulls one way with a gradient far above the clipping norm, everybody else the other way.
-Whoever clips too little, or a batch at a time, or adds too little noise, lets the canary be seen
-better than the noise multiplier allows.
+The canary is one privacy unit: a record, or several that belong together. It pulls one way with
+gradients far above the clipping norm, everybody else the other way. Whoever clips too little, or a
+batch or a record at a time, or adds too little noise, lets the canary be seen better than the noise
+multiplier allows.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fedcode.training.private import PrivateNetwork, PrivateTrainer
 
 _WEIGHTS, _AT = 16, 3
 _OTHERS, _LOUD = 8, 20.0
+_RECORDS, _IN_MEMORY = 6, 4
 _NORM, _DELTA = 1.0, 1e-5
 _PLENTY = Filter.for_budget(1e7, _DELTA, 2.0)
 
@@ -34,6 +36,7 @@ _PLENTY = Filter.for_budget(1e7, _DELTA, 2.0)
 def step_audit(
     trials: int = 10_000,
     noise_multiplier: float = 1.0,
+    unit: PrivacyUnit = PrivacyUnit.FUNCTION,
     generator: Callable[[], SecureGenerator] = SecureGenerator,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> Finding:
@@ -42,21 +45,27 @@ def step_audit(
     Args:
         trials: steps, half of them with the canary.
         noise_multiplier: σ; what is claimed is the ε of one step with it.
+        unit: what the canary is. Wider than a function, each unit is 6 records, of which 5 take
+            part in the step, spread over batches of 4.
         generator: gives the noise of one trial.
         tell: called now and then with the number of trials done.
 
     Raises:
         ConfigError: too few trials to find anything.
     """
+    wide = unit is not PrivacyUnit.FUNCTION
     settings = TrainingSettings(
-        sampling_rate=1.0, nominal_batch=1, clipping_norm=_NORM, physical_batch=64
+        sampling_rate=1.0,
+        nominal_batch=1,
+        clipping_norm=_NORM,
+        records_per_unit=_RECORDS - 1,
+        physical_batch=_IN_MEMORY if wide else 64,
     )
-    policy = PrivacyPolicy(
-        PrivacyUnit.FUNCTION, _NORM, _WEIGHTS, noise_multiplier, 1.0, 1, _DELTA, _PLENTY.epsilon
-    )
+    policy = PrivacyPolicy(unit, _NORM, _WEIGHTS, noise_multiplier, 1.0, 1, _DELTA, _PLENTY.epsilon)
     network = PrivateNetwork(_Pulled())
-    others = [_record(i, -_NORM) for i in range(_OTHERS)]
-    canary = _record(_OTHERS, _LOUD * _NORM)
+    each = range(_RECORDS if wide else 1)
+    others = [_record(i, j, -_NORM) for i in range(_OTHERS) for j in each]
+    canary = [_record(_OTHERS, j, _LOUD * _NORM) for j in each]
     cost = _PLENTY.cost(noise_multiplier, 1.0, 1)
     start = np.zeros(_WEIGHTS, np.float32)
     with BudgetLedger.open(":memory:") as ledger:
@@ -82,7 +91,7 @@ def step_audit(
             return seen
 
         without = world(others, 0)
-        with_ = world([*others, canary], trials // 2)
+        with_ = world([*others, *canary], trials // 2)
     return gaussian_finding(without, with_, 1 / noise_multiplier, _DELTA)
 
 
@@ -119,6 +128,8 @@ class _PullTask:
         return pulled
 
 
-def _record(number: int, strength: float) -> Record:
-    unit = UnitId(f"audit.py::f{number}")
-    return Record(unit, "audit.py", f"f{number}", "function", (str(strength),), 1)
+def _record(owner: int, number: int, strength: float) -> Record:
+    """The record ``number`` of a file, an author and a repository of its own."""
+    path, name, tokens = f"{owner}/a.py", f"f{number}", (str(strength),)
+    unit = UnitId(f"{path}::{name}")
+    return Record(unit, path, name, "function", tokens, 1, author=f"{owner}", repository=f"{owner}")

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,40 @@ E = TypeVar("E")
 B = TypeVar("B")
 
 
-def physical_batches(
-    task: Losses[E, B], examples: Sequence[E], size: int
-) -> Iterator[tuple[int, B]]:
-    """Batches of at most ``size`` examples of similar length: (number of examples, batch)."""
-    ordered = sorted(examples, key=task.length)
+@dataclass(frozen=True, slots=True)
+class WholeUnits(Generic[B]):
+    """Privacy units whose gradients are in memory together, each with all its examples.
+
+    Attributes:
+        units: how many.
+        single: whether every unit is one example, so that ``batches`` is one batch, in their order.
+        batches: for each example the number of its unit, from 0; and the batch.
+    """
+
+    units: int
+    single: bool
+    batches: Iterator[tuple[list[int], B]]
+
+
+def whole_units(
+    task: Losses[E, B], chosen: Sequence[Sequence[E]], size: int
+) -> Iterator[WholeUnits[B]]:
+    """At most ``size`` units at a time, in batches of at most ``size`` examples of similar length.
+
+    A unit is never split between two groups: it is clipped as one. The memory for gradients is that
+    of ``size`` examples, and of as many units beside them where a unit has more than one.
+    """
+    ordered = sorted(chosen, key=lambda unit: sum(map(task.length, unit)))
     for start in range(0, len(ordered), size):
-        part = ordered[start : start + size]
-        yield len(part), task.collate(part)
+        group = ordered[start : start + size]
+        examples = [(owner, example) for owner, unit in enumerate(group) for example in unit]
+        examples.sort(key=lambda pair: task.length(pair[1]))
+        parts = (examples[i : i + size] for i in range(0, len(examples), size))
+        yield WholeUnits(
+            len(group),
+            all(len(unit) == 1 for unit in group),
+            (([owner for owner, _ in part], task.collate([e for _, e in part])) for part in parts),
+        )
 
 
 def shuffled_batches(

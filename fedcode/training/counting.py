@@ -1,17 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""One noised sum of clipped counts: how tasks without gradients are trained."""
+"""One noised sum of counts, clipped once per unit: how tasks without gradients are trained."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fedcode.federation import TrainingSettings
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
-from fedcode.record import Record
+from fedcode.record import Record, units
 from fedcode.task import CountTask
 from fedcode.trainer import LocalReport
 from fedcode.training.private import NoiseOf, clip
@@ -24,6 +26,7 @@ class CountTrainer:
     Args:
         task: counts one record.
         records: the organization's training records.
+        settings: the member's half of a round.
         policy: what the receipt pays for.
         noise: gives the randomness of the round that a receipt paid for.
     """
@@ -32,28 +35,42 @@ class CountTrainer:
         self,
         task: CountTask,
         records: Sequence[Record],
+        settings: TrainingSettings,
         policy: PrivacyPolicy,
         noise: NoiseOf,
     ) -> None:
-        policy.check_population(len(records))
+        self.units = units(records, policy.unit)
+        policy.check_population(len(self.units))
         self.report = LocalReport()
         self._task = task
-        self._records = records
+        self._settings = settings
         self._policy = policy
         self._noise = noise
 
     def train(self, weights: Vector, receipt: Receipt) -> Release:
-        """The noised sum over the sampled records, shape (d,), whatever ``weights`` are."""
+        """The noised sum over the sampled units, shape (d,), whatever ``weights`` are."""
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
         total = np.zeros(weights.shape, np.float32)
         seen = 0
         for _ in range(self._policy.steps_per_round):
             step = np.zeros(weights.shape, np.float32)
-            for index in mechanism.sample(len(self._records)):
-                where, counts = self._task.counts(self._records[index])
+            for index in mechanism.sample(len(self.units)):
+                unit = self.units[index]
+                part = mechanism.subset(len(unit), self._settings.records_per_unit)
+                where, counts = self._counts([unit[i] for i in part])
                 step[where] += clip(counts, self._policy.clipping_norm)
-                seen += 1
+                seen += len(part)
             total += mechanism.noised(ClippedSum(step, self._policy.clipping_norm)).values
             mechanism.end_step()
         self.report = LocalReport(None, seen)
         return mechanism.release(total)
+
+    def _counts(self, records: Sequence[Record]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Coordinates (unique, ascending) and summed counts of one unit's records."""
+        found = [self._task.counts(record) for record in records]
+        if len(found) == 1:
+            return found[0]
+        every = np.concatenate([where for where, _ in found])
+        where, place = np.unique(every, return_inverse=True)
+        summed = np.bincount(place, np.concatenate([counts for _, counts in found]), len(where))
+        return where, summed.astype(np.float32)

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""Local DP-SGD: Poisson batches, per-record clipping by Opacus, noise from our own generator.
+"""Local DP-SGD: Poisson batches, per-unit clipping by Opacus, noise from our own generator.
 
-Opacus computes per-record gradients and the clipped sum. Its sampler and its noise are not used:
-indices and noise come from the mechanism, which counts the steps that the receipt paid for.
+Opacus computes per-record gradients and the clipped sum; between the two, the gradients of a
+privacy unit's records are added up, so that a unit is clipped once, as a whole. Opacus' sampler and
+noise are not used: indices and noise come from the mechanism, which counts the steps that the
+receipt paid for.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
-from fedcode.record import Record
+from fedcode.record import PrivacyUnit, Record, units
 from fedcode.task import Losses
 from fedcode.trainer import LocalReport
-from fedcode.training.batches import physical_batches
+from fedcode.training.batches import WholeUnits, whole_units
 from fedcode.training.network import device, read, write
 from fedcode.weights import Vector
 
@@ -95,8 +97,28 @@ class PrivateOptimizer(DPOptimizer):
         self._mechanism = mechanism
         self._settings = settings
 
+    def gather(self, owners: Sequence[int], sums: dict[nn.Parameter, Tensor], units: int) -> None:
+        """Adds this batch's per-record gradients to ``sums``, and forgets them.
+
+        Args:
+            owners: of each record of the batch, the number of its unit.
+            sums: per-unit gradients, (units, *shape) for every parameter; empty before the first.
+            units: how many there are.
+        """
+        for parameter, sample in zip(self.params, self.grad_samples, strict=True):
+            where = torch.tensor(owners, device=sample.device)
+            if parameter not in sums:
+                sums[parameter] = sample.new_zeros((units, *sample.shape[1:]))
+            sums[parameter].index_add_(0, where, sample)
+            parameter.grad_sample = None
+
+    def take(self, sums: dict[nn.Parameter, Tensor]) -> None:
+        """Makes per-unit gradients what is clipped next."""
+        for parameter in self.params:
+            parameter.grad_sample = sums[parameter]
+
     def clip_and_accumulate(self) -> None:
-        """Adds this physical batch's clipped gradients to the sum, and forgets them."""
+        """Adds the clipped gradients, one per unit, to the sum, and forgets them."""
         if self._settings.clipping == "flat":
             super().clip_and_accumulate()
         else:
@@ -160,8 +182,8 @@ class PrivateTrainer(Generic[E, B]):
         policy: PrivacyPolicy,
         noise: NoiseOf,
     ) -> None:
-        self.examples = task.examples(records)
-        policy.check_population(len(self.examples))
+        self.units = _examples(task, records, policy.unit)
+        policy.check_population(len(self.units))
         self.report = LocalReport()
         self._task = task
         self._network = network
@@ -184,15 +206,33 @@ class PrivateTrainer(Generic[E, B]):
             anchor = {p: p.detach().clone() for p in optimizer.params}
         loss, seen, empty = 0.0, 0, 0
         for _ in range(self._policy.steps_per_round):
-            chosen = [self.examples[i] for i in mechanism.sample(len(self.examples))]
-            for size, batch in physical_batches(self._task, chosen, self._settings.physical_batch):
-                loss += self._accumulate(optimizer, size, batch)
+            chosen = self._chosen(mechanism)
+            for group in whole_units(self._task, chosen, self._settings.physical_batch):
+                loss += self._accumulate(optimizer, group)
             optimizer.finish(anchor)
-            seen, empty = seen + len(chosen), empty + (not chosen)
+            seen, empty = seen + sum(map(len, chosen)), empty + (not chosen)
         self.report = LocalReport(loss / seen if seen else None, seen, empty)
         return mechanism.release(read(self._network.model) - weights)
 
-    def _accumulate(self, optimizer: PrivateOptimizer, size: int, batch: B) -> float:
+    def _chosen(self, mechanism: GaussianMechanism) -> list[list[E]]:
+        """A step's units, each with the examples of it that take part."""
+        most = self._settings.records_per_unit
+        sampled = [self.units[i] for i in mechanism.sample(len(self.units))]
+        return [[unit[i] for i in mechanism.subset(len(unit), most)] for unit in sampled]
+
+    def _accumulate(self, optimizer: PrivateOptimizer, group: WholeUnits[B]) -> float:
+        loss, sums = 0.0, dict[nn.Parameter, Tensor]()
+        for owners, batch in group.batches:
+            loss += self._backward(len(owners), batch)
+            if not group.single:
+                optimizer.gather(owners, sums, group.units)
+        if not group.single:
+            optimizer.take(sums)
+        optimizer.clip_and_accumulate()
+        return loss
+
+    def _backward(self, size: int, batch: B) -> float:
+        """Leaves the batch's per-record gradients in the parameters; its summed loss."""
         losses = self._task.losses(self._network.hooked, batch)
         if losses.shape != (size,):
             raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
@@ -203,7 +243,6 @@ class PrivateTrainer(Generic[E, B]):
             # embeddings take whole numbers: there is no gradient to pass on
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             torch.autograd.backward(total)
-        optimizer.clip_and_accumulate()
         return total.item()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -213,6 +252,16 @@ class PrivateTrainer(Generic[E, B]):
         return torch.optim.SGD(
             parameters, lr=self._settings.learning_rate, momentum=self._settings.momentum
         )
+
+
+def _examples(
+    task: Losses[E, B], records: Sequence[Record], unit: PrivacyUnit
+) -> list[Sequence[E]]:
+    """The examples of each unit that has any."""
+    if unit is PrivacyUnit.FUNCTION:
+        return [(example,) for example in task.examples(records)]
+    found = (task.examples(own) for own in units(records, unit))
+    return [examples for examples in found if len(examples)]
 
 
 def clip(values: np.ndarray[Any, np.dtype[np.float32]], norm: float) -> Vector:

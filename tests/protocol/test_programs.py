@@ -355,7 +355,7 @@ def test_a_federation_that_cannot_be_is_refused_by_both(folder, refused, old, ne
     [
         ("path:alpha", "path:nowhere", "nowhere"),
         ("path:alpha", "path:bare", "bare"),
-        ("delta = 1e-3", "delta = 0.1", "delta 0.1 is not below 1/records"),
+        ("delta = 1e-3", "delta = 0.1", "delta 0.1 is not below 1/functions"),
         ("sampling_rate = 0.3", "sampling_rate = 0.001", "are too few for sampling_rate 0.001"),
     ],
 )

@@ -15,7 +15,9 @@ from fedcode.privacy.audit import gaussian_finding
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.seeded import SeededGenerator
+from fedcode.record import PrivacyUnit
 from fedcode.training.audit import step_audit
+from fedcode.training.batches import whole_units
 from fedcode.training.private import PrivateOptimizer
 
 TRIALS = 2_000
@@ -72,6 +74,20 @@ def test_clipping_that_is_none_is_found(mutant, monkeypatch) -> None:
     assert step_audit(TRIALS).broken
 
 
+def test_a_unit_of_several_records_shows_no_more_than_is_claimed() -> None:
+    assert not step_audit(600, unit=PrivacyUnit.FILE).broken
+
+
+def record_by_record(task, chosen, size):
+    """The mistake: what is clipped is each record of a unit."""
+    return whole_units(task, [[example] for unit in chosen for example in unit], size)
+
+
+def test_clipping_record_by_record_is_found(monkeypatch) -> None:
+    monkeypatch.setattr("fedcode.training.private.whole_units", record_by_record)
+    assert step_audit(600, unit=PrivacyUnit.FILE).broken
+
+
 def test_noise_that_forgets_the_clipping_norm_is_found(monkeypatch) -> None:
     """The accountant's σ taken for the deviation, on sums of another scale."""
     monkeypatch.setattr(PrivacyPolicy, "std", property(lambda self: 0.4 * self.noise_multiplier))
@@ -87,6 +103,13 @@ def test_a_right_claim_is_never_called_broken() -> None:
     for mu, runs in ((1.0, 200), (0.1, 20), (3.0, 20)):
         for seed in range(runs):
             assert not gaussian_finding(*normal(mu, 2_000, seed), mu, 1e-5).broken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", list(PrivacyUnit))
+def test_no_unit_shows_more_than_is_claimed(unit) -> None:
+    finding = step_audit(4_000, unit=unit)
+    assert 0 < finding.found < finding.claimed < finding.detectable
 
 
 @pytest.mark.slow

@@ -153,7 +153,7 @@ def with_task(lines):
         (with_top("seed = -1"), "seed", "greater than or equal to 0"),
         (with_top("seed = 4294967296"), "seed", "less than 4294967296"),
         (with_top("heldout_every = 1"), "heldout_every", "greater than or equal to 2"),
-        (with_privacy('unit = "author"'), "privacy.unit", "'function'"),
+        (with_privacy('unit = "person"'), "privacy.unit", "'file', 'author' or 'repository'"),
         (with_privacy("epsilon = 0"), "privacy.epsilon", "greater than 0"),
         (with_privacy("epsilon = -1"), "privacy.epsilon", "greater than 0"),
         (with_privacy("epsilon = nan"), "privacy.epsilon", "finite"),

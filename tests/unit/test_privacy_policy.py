@@ -73,18 +73,22 @@ def test_a_rate_of_one_takes_every_unit() -> None:
 def test_delta_must_be_below_one_over_the_records() -> None:
     policy = dataclasses.replace(POLICY, delta=1e-3)
     policy.check_population(999)
-    with pytest.raises(ConfigError, match=r"delta 0.001 is not below 1/records = 0.001") as caught:
+    with pytest.raises(
+        ConfigError, match=r"delta 0.001 is not below 1/functions = 0.001"
+    ) as caught:
         policy.check_population(1000)
     assert caught.value.hint == "choose delta below 1.0e-03"
 
 
 def test_a_step_must_find_a_record_on_average() -> None:
     POLICY.check_population(10)
-    with pytest.raises(ConfigError, match=r"9 records are too few for sampling_rate 0.1") as caught:
+    with pytest.raises(
+        ConfigError, match=r"9 functions are too few for sampling_rate 0.1"
+    ) as caught:
         POLICY.check_population(9)
     assert "0.11" in caught.value.hint
 
 
 def test_no_records_are_no_population() -> None:
-    with pytest.raises(ConfigError, match="records must be an integer from 1"):
+    with pytest.raises(ConfigError, match="units must be an integer from 1"):
         POLICY.check_population(0)

@@ -250,7 +250,7 @@ def test_an_account_beyond_the_policys_cap_is_refused(pay) -> None:
 def test_a_population_that_the_policy_does_not_fit_is_refused(pay) -> None:
     policy = dataclasses.replace(POLICY, delta=0.01)
     mechanism = GaussianMechanism(policy, SecureGenerator(), pay(policy))
-    with pytest.raises(ConfigError, match="not below 1/records"):
+    with pytest.raises(ConfigError, match="not below 1/functions"):
         mechanism.sample(100)
 
 

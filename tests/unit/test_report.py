@@ -18,6 +18,7 @@ import report_example as example
 from rich.console import Console
 
 from fedcode.errors import RunError
+from fedcode.record import PrivacyUnit
 from fedcode.report import charts, html, table, terminal, words
 from fedcode.report.result import Result, read_result
 
@@ -157,6 +158,23 @@ def test_page_states_the_guarantee_in_full(source: str) -> None:
     assert "Rényi filter, at order 4.5" in text
     assert "networkx took no part in completion rounds 5–12 and defects rounds 1–12" in text
     assert words.SEEDED not in text
+
+
+@pytest.mark.parametrize("unit", list(PrivacyUnit))
+def test_what_is_said_follows_the_unit(unit: PrivacyUnit) -> None:
+    values = example.result()
+    values["privacy"]["unit"] = str(unit)
+    values["organizations"][0]["units"] = 7_777
+    values["tasks"][0]["records_per_unit"] = None if unit is PrivacyUnit.FUNCTION else 64
+    text = " ".join(Page(html.render(values, example.manifest())).text)
+    text = text.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"The privacy unit is one {unit};" in text
+    assert f"with one {unit} more or less in an organization's code" in text
+    assert f"a secret that stands in many {unit.plural}" in text
+    assert "7,777" in text
+    wide = f"once for each {unit}, of which at most 64 records take part in a step"
+    assert (wide in text) == (unit is not PrivacyUnit.FUNCTION)
+    assert ("under several addresses" in text) == (unit is PrivacyUnit.AUTHOR)
 
 
 def test_the_best_private_row_is_marked_once_for_each_task(source: str) -> None:

@@ -4,7 +4,8 @@
 
 import pytest
 
-from fedcode.simulation.results import interval, verdict
+from fedcode.record import PrivacyUnit
+from fedcode.simulation.results import assumptions, interval, verdict
 from fedcode.task import Metric
 
 BITS = Metric("bits", "bits", lower_is_better=True, digits=3)
@@ -52,3 +53,10 @@ def test_the_interval_is_students() -> None:
     assert found["mean"] == 3.0
     assert found["high"] - 3.0 == pytest.approx(4.302653 * 7**0.5 / 3**0.5)
     assert interval([2.0]) == {"mean": 2.0, "low": 2.0, "high": 2.0, "seeds": 1}
+
+
+@pytest.mark.parametrize("unit", list(PrivacyUnit))
+def test_what_is_assumed_follows_the_unit(unit) -> None:
+    said = assumptions(unit)
+    assert sum(f"if the same {unit}" in one for one in said) == 1
+    assert any("by its git history" in one for one in said) == (unit is PrivacyUnit.AUTHOR)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A task of a few weights, and what its private training needs: receipts and chosen randomness."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from officers import open_real
@@ -30,6 +32,18 @@ def records(lengths, seed=0):
     """Records of these lengths with random tokens."""
     rng = np.random.default_rng(seed)
     return [record(i, *rng.integers(1, WORDS, n)) for i, n in enumerate(lengths)]
+
+
+def owned(record, owner):
+    """The same record in a file, by an author and in a repository that are ``owner``'s."""
+    path = f"{owner}/a.py"
+    return replace(record, path=path, author=str(owner), repository=str(owner))
+
+
+def units_of(sizes, seed=0):
+    """Records of units of these numbers of records, one unit after another."""
+    made = iter(records(np.random.default_rng(seed).integers(2, 30, sum(sizes)), seed))
+    return [owned(next(made), owner) for owner, size in enumerate(sizes) for _ in range(size)]
 
 
 class ToyTask:
@@ -97,10 +111,10 @@ class ChosenGenerator(SecureGenerator):
         return super().gaussian(n, std) if self.noise else np.zeros(n)
 
 
-def policy_of(settings, weights, noise_multiplier=1.0):
+def policy_of(settings, weights, noise_multiplier=1.0, unit=PrivacyUnit.FUNCTION):
     """A policy that fits to ``settings``."""
     return PrivacyPolicy(
-        PrivacyUnit.FUNCTION,
+        unit,
         settings.clipping_norm,
         weights,
         noise_multiplier,
@@ -132,12 +146,21 @@ def settings_of(**changes):
 class Training:
     """One organization's private training of a task."""
 
-    def __init__(self, task, data, settings, *, generator=None, noise_multiplier=1.0):
+    def __init__(
+        self,
+        task,
+        data,
+        settings,
+        *,
+        generator=None,
+        noise_multiplier=1.0,
+        unit=PrivacyUnit.FUNCTION,
+    ):
         self.generator = generator or ChosenGenerator()
         torch.manual_seed(1)  # weights that are frozen are the same in all networks
         self.network = PrivateNetwork(task.build())
         self.size = layout(self.network.model).size
-        self.policy = policy_of(settings, self.size, noise_multiplier)
+        self.policy = policy_of(settings, self.size, noise_multiplier, unit)
         self.trainer = PrivateTrainer(
             task, self.network, data, settings, self.policy, lambda _: self.generator
         )
