@@ -57,7 +57,7 @@ def preview(
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
-    for title in ("task", "rounds", "we can pay", "records a step", "noise multiplier", "ε"):
+    for title in ("task", "rounds", "we can pay", "units a step", "noise multiplier", "ε"):
         table.add_column(title, justify="left" if title == "task" else "right")
     for task in found.tasks:
         table.add_row(
@@ -80,6 +80,17 @@ def preview(
         "A plan for data that has not been charged yet; `fedcode-client ledger show` says what has",
         soft_wrap=True,
     )
+
+
+@app.command()
+def asset(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="path:DIR, package:… or wheel:…")],
+    register: Annotated[
+        bool, typer.Option("--register", help="Name a folder without history, for good.")
+    ] = False,
+) -> None:
+    """Say which account of the ledger pays for the use of a source."""
+    print(desk.asset(source, register=register))
 
 
 @ledger.command()

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from fedcode.agreement import budget, calibrated, rounds_covered
-from fedcode.corpus import arrange, cache_folder, read, with_owners
+from fedcode.corpus import arrange, asset_of, cache_folder, read, with_owners
+from fedcode.corpus import register as registered
 from fedcode.errors import ConfigError
 from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
@@ -75,6 +77,14 @@ class AccountRow:
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
         return asdict(self)
+
+
+def asset(source: str, *, register: bool) -> str:
+    """The account that pays for a source; a folder without history is named if asked for."""
+    scheme, _, folder = source.partition(":")
+    if register and scheme == "path":
+        return registered(Path(folder))
+    return asset_of(source)
 
 
 def preview(federation: Federation, name: str, workers: int) -> Preview:

@@ -10,6 +10,7 @@ from fedcode.corpus.cache import cache_folder
 from fedcode.corpus.deduplicate import deduplicate, distinct_files, without
 from fedcode.corpus.files import LANGUAGES, MODULE, parse
 from fedcode.corpus.history import with_owners
+from fedcode.corpus.identity import asset_of, register
 from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Lexed
 from fedcode.corpus.lexer import is_identifier, lex
 from fedcode.corpus.reading import read
@@ -29,6 +30,7 @@ __all__ = [
     "Splits",
     "Subwords",
     "arrange",
+    "asset_of",
     "cache_folder",
     "deduplicate",
     "distinct_files",
@@ -36,6 +38,7 @@ __all__ = [
     "lex",
     "parse",
     "read",
+    "register",
     "split",
     "with_owners",
     "without",

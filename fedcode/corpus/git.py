@@ -68,7 +68,7 @@ def checked_out(root: Path) -> History | None:
     shallow, kind, objects, commit = os.fsdecode(said).removesuffix("\n").split("\n")
     if shallow != "false":
         raise CorpusError(
-            f"the history of {root} is cut off: it does not say who wrote old lines",
+            f"the history of {root} is cut off: it does not say how it began",
             "fetch all of it: git fetch --unshallow",
         )
     return History(root, commit, str(root / objects), kind)
@@ -78,6 +78,12 @@ def tracked(history: History) -> set[str]:
     """Paths of all files of the commit."""
     listed = _borrowing(history, "ls-tree", "-r", "-z", "--name-only", history.commit)
     return {os.fsdecode(path) for path in listed.split(b"\0")}
+
+
+def first_commit(history: History) -> str:
+    """Where the commit's line of first parents begins: merging other histories changes nothing."""
+    words = ("rev-list", "--first-parent", "--max-parents=0", history.commit)
+    return _borrowing(history, *words).decode("ascii").strip()
 
 
 def main_author(history: History, path: str) -> str:

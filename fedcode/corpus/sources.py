@@ -41,7 +41,7 @@ _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packag
 _LONGEST = 4 * (LONGEST_FILE + 1)
 """In bytes: no file of ``LONGEST_FILE`` characters is longer in an encoding that is in use."""
 
-_HINT = "write package:NAME, wheel:FILE, path:DIR, stdlib or stdlib+tests"
+NAMING = "write package:NAME, wheel:FILE, path:DIR, stdlib or stdlib+tests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def find(source: str) -> Listing:
         return _wheel(Path(rest))
     if rest and scheme == "path":
         return _folder(Path(rest))
-    raise CorpusError(f"unknown source {source!r}", _HINT)
+    raise CorpusError(f"unknown source {source!r}", NAMING)
 
 
 def contents(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | str]]:
@@ -167,7 +167,7 @@ def _wheel(file: Path) -> Listing:
             names = sorted(i.filename for i in archive.infolist() if not i.is_dir())
     except (OSError, zipfile.BadZipFile) as error:
         what = "is not a wheel that can be read" if file.exists() else "is not there"
-        raise CorpusError(f"{file} {what}", _HINT) from error
+        raise CorpusError(f"{file} {what}", NAMING) from error
     for name in names:
         parts = name.split("/")
         if "\\" in name or ":" in parts[0] or not {"", ".", ".."}.isdisjoint(parts):
@@ -179,7 +179,7 @@ def _wheel(file: Path) -> Listing:
 
 def _folder(root: Path) -> Listing:
     if not root.is_dir():
-        raise CorpusError(f"{root} is not a folder", _HINT)
+        raise CorpusError(f"{root} is not a folder", NAMING)
     listing = Listing()
     _walk(listing, root.resolve(), "", LEFT_OUT | _NEVER)
     for path in [p for p in listing.entries if not _counts(p)]:
@@ -237,7 +237,7 @@ def _note_link(listing: Listing, root: Path, path: str) -> None:
 def _package(name: str) -> Listing:
     """The files of an installed distribution, else of a top-level package or module."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
-        raise CorpusError(f"{name!r} is not a package's name", _HINT)
+        raise CorpusError(f"{name!r} is not a package's name", NAMING)
     listing = _distribution(name)
     if not listing.entries and name.isidentifier():
         listing = _top_level(name)

@@ -216,6 +216,15 @@ def test_epsilon_for_somebody_with_several_units(said) -> None:
     assert "to whom 3 units belong" in said("fedcode-client ledger show ledger.sqlite --units 3")
 
 
+def test_an_asset_is_told_and_a_folder_is_named_once(folder, said, refused) -> None:
+    assert said("fedcode-client asset package:Our_Code") == "package:our-code\n"
+    assert "is not registered" in refused("fedcode-client asset path:alpha")
+    named = said("fedcode-client asset path:alpha --register")
+    assert named.startswith("folder:")
+    assert said("fedcode-client asset path:alpha") == named
+    (folder / "alpha" / ".fedcode-asset").unlink()
+
+
 # The officers' policy.
 
 
