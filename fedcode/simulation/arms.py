@@ -113,6 +113,7 @@ class Bench:
         glimpse: files that every round is measured on.
         noise: None in a run without privacy.
         seed: of training and of the noise.
+        secret: take the noise from the system, not from the seed.
     """
 
     federation: Federation
@@ -123,6 +124,7 @@ class Bench:
     glimpse: list[SourceFile]
     noise: Noise | None
     seed: int
+    secret: bool = False
 
     def run(
         self,
@@ -217,7 +219,7 @@ class Bench:
             organization=name,
             unit=policy.unit,
             budget=filter_,
-            seeded=True,
+            seeded=not self.secret,
         )
         trainer = self.learner.private(records, policy, self._randomness(arm, name))
         return Member(
@@ -247,6 +249,8 @@ class Bench:
         )
 
     def _randomness(self, arm: Arm, name: str) -> Callable[[Receipt], SecureGenerator]:
+        if self.secret:
+            return lambda _receipt: SecureGenerator()
         task = self.settings.name
         return lambda receipt: SeededGenerator(self.seed, arm.name, task, name, receipt.round)
 

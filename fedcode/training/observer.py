@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a curious coordinator can work out about records whose content it knows.
+
+It knows the weights that it sent and the update that it got, round by round. A record that was in
+a round's batch has moved the update along its own gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedcode.privacy.receipt import Receipt
+from fedcode.privacy.release import Release
+from fedcode.record import Record
+from fedcode.task import CountTask, Losses
+from fedcode.trainer import LocalReport, Trainer
+from fedcode.training.network import device, read, write
+from fedcode.weights import Vector
+
+E = TypeVar("E")
+B = TypeVar("B")
+
+_TOGETHER = 256
+_STEP = 0.01
+
+
+class Seen(NamedTuple):
+    """One round, as a coordinator sees it: both of shape (d,)."""
+
+    weights: Vector
+    update: Vector
+
+
+class ObservedTrainer:
+    """A trainer whose rounds are written down, exactly as they leave it.
+
+    Args:
+        trainer: does the work.
+
+    Attributes:
+        seen: the rounds so far.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.seen: list[Seen] = []
+        self._trainer = trainer
+
+    @property
+    def report(self) -> LocalReport:
+        """The trainer's last figures."""
+        return self._trainer.report
+
+    def train(self, weights: Vector, receipt: Receipt) -> Release:
+        """The trainer's release."""
+        release = self._trainer.train(weights, receipt)
+        self.seen.append(Seen(weights.copy(), release.vector))
+        return release
+
+
+def record_losses(
+    task: Losses[E, B], model: nn.Module, examples: Sequence[E]
+) -> NDArray[np.float64]:
+    """The loss of each example, shape (examples,), in the examples' order."""
+    order = sorted(range(len(examples)), key=lambda i: task.length(examples[i]))
+    found = np.empty(len(examples))
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), _TOGETHER):
+            part = order[start : start + _TOGETHER]
+            losses = task.losses(model, task.collate([examples[i] for i in part]))
+            found[part] = losses.double().cpu().numpy()
+    return found
+
+
+def gradient_scores(
+    task: Losses[E, B], model: nn.Module, examples: Sequence[E], rounds: Sequence[Seen]
+) -> NDArray[np.float64]:
+    """How far the updates lie along each example's own descent, shape (examples,).
+
+    The sum over rounds of <update, -gradient of the example's loss>. The product is the loss's
+    derivative along the update, and is measured as one: by the losses a little before and a little
+    after the weights that were sent (central difference; two forward passes a round).
+    """
+    before = read(model)
+    model = model.to(device())
+    scores = np.zeros(len(examples))
+    for weights, update in rounds:
+        length = float(np.linalg.norm(update))
+        if not length:
+            continue
+        step = np.float32(_STEP * max(1.0, float(np.linalg.norm(weights))) / length)
+        write(model, weights + step * update)
+        after = record_losses(task, model, examples)
+        write(model, weights - step * update)
+        scores += (record_losses(task, model, examples) - after) / (2 * step)
+    write(model, before)
+    return scores
+
+
+def count_scores(
+    task: CountTask, records: Sequence[Record], rounds: Sequence[Seen]
+) -> NDArray[np.float64]:
+    """How much of each record's own counts the updates hold, shape (records,).
+
+    The product of the summed updates with the record's counts, which are scaled to length 1.
+    """
+    total = np.sum([update for _, update in rounds], axis=0, dtype=np.float64)
+    scores = np.zeros(len(records))
+    for number, record in enumerate(records):
+        where, counts = task.counts(record)
+        length = float(np.linalg.norm(counts))
+        scores[number] = float(total[where] @ counts) / length if length else 0.0
+    return scores
