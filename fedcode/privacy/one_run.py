@@ -23,6 +23,7 @@ from fedcode.privacy import _validate
 MISTAKE = 0.05
 """The chance that a bound is wrong: a right mechanism is accused in one audit of twenty at most."""
 
+_SIZES = (500, 1_000, 2_000, 4_000, 8_000)
 _HALVINGS = 4
 _SURELY = 0.95
 _LARGEST = 50.0
@@ -75,6 +76,30 @@ class OneRunFinding:
     def broken(self) -> bool:
         """Whether more was found than is claimed."""
         return self.found > self.claimed
+
+
+def plan_canaries(reached: float, claimed: float, delta: float, most: int) -> int:
+    """The smallest number of canaries that could show more than is claimed.
+
+    Where no number can: the one that could show most.
+
+    Args:
+        reached: the chance that a canary that is in is sampled at least once.
+        claimed: ε.
+        delta: of the claim.
+        most: there is room for so many.
+
+    Raises:
+        ConfigError: there is no room, or hardly any canary is in and sampled.
+    """
+    sizes = [size for size in _SIZES if size <= most] or [most]
+    could = {}
+    for size in sizes:
+        choices = plan_guesses(size, reached, claimed, delta)
+        could[size] = detectable(size, choices, delta)
+        if could[size] > claimed:
+            return size
+    return max(could, key=could.__getitem__)
 
 
 def plan_guesses(canaries: int, reached: float, claimed: float, delta: float) -> Sequence[Guesses]:
@@ -141,8 +166,16 @@ def one_run_finding(
         found = least_epsilon(m, choice.total, right, delta, each)
         shown.append((found, right, choice.total))
     found, right, guesses = max(shown)
-    could = max(least_epsilon(m, c.total, c.total, delta, each) for c in choices)
+    could = detectable(m, choices, delta, mistake)
     return OneRunFinding(m, guesses, right, delta, mistake, claimed, found, could)
+
+
+def detectable(
+    canaries: int, choices: Sequence[Guesses], delta: float, mistake: float = MISTAKE
+) -> float:
+    """The largest ε that these choices could show: every guess right."""
+    each = mistake / len(choices)
+    return max(least_epsilon(canaries, c.total, c.total, delta, each) for c in choices)
 
 
 def least_epsilon(canaries: int, guesses: int, right: int, delta: float, mistake: float) -> float:

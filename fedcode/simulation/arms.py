@@ -27,7 +27,7 @@ from fedcode.simulation.dataset import Dataset, all_files
 from fedcode.simulation.learners import Learner
 from fedcode.simulation.unprotected import UnprotectedMember
 from fedcode.task import Metrics
-from fedcode.trainer import LocalReport
+from fedcode.trainer import LocalReport, Trainer
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
 
@@ -114,6 +114,7 @@ class Bench:
         noise: None in a run without privacy.
         seed: of training and of the noise.
         secret: take the noise from the system, not from the seed.
+        observe: looks over a private trainer's shoulder.
     """
 
     federation: Federation
@@ -125,6 +126,7 @@ class Bench:
     noise: Noise | None
     seed: int
     secret: bool = False
+    observe: Callable[[Trainer], Trainer] = lambda trainer: trainer
 
     def run(
         self,
@@ -221,7 +223,7 @@ class Bench:
             budget=filter_,
             seeded=not self.secret,
         )
-        trainer = self.learner.private(records, policy, self._randomness(arm, name))
+        private = self.learner.private(records, policy, self._randomness(arm, name))
         return Member(
             name,
             organization.source,
@@ -229,7 +231,7 @@ class Bench:
             filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
             allowance(self.settings, filter_),
             ledger,
-            trainer,
+            self.observe(private),
         )
 
     def policy(self) -> PrivacyPolicy:

@@ -21,7 +21,7 @@ from fedcode.privacy.release import Release
 from fedcode.record import Record
 from fedcode.task import CountTask, Losses
 from fedcode.trainer import LocalReport, Trainer
-from fedcode.training.network import device, read, write
+from fedcode.training.network import device, read, trainable, write
 from fedcode.weights import Vector
 
 E = TypeVar("E")
@@ -46,20 +46,18 @@ class ObservedTrainer:
 
     Attributes:
         seen: the rounds so far.
+        report: the trainer's last figures.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self.seen: list[Seen] = []
+        self.report: LocalReport = trainer.report
         self._trainer = trainer
-
-    @property
-    def report(self) -> LocalReport:
-        """The trainer's last figures."""
-        return self._trainer.report
 
     def train(self, weights: Vector, receipt: Receipt) -> Release:
         """The trainer's release."""
         release = self._trainer.train(weights, receipt)
+        self.report = self._trainer.report
         self.seen.append(Seen(weights.copy(), release.vector))
         return release
 
@@ -80,28 +78,59 @@ def record_losses(
 
 
 def gradient_scores(
-    task: Losses[E, B], model: nn.Module, examples: Sequence[E], rounds: Sequence[Seen]
+    task: Losses[E, B],
+    model: nn.Module,
+    examples: Sequence[E],
+    rounds: Sequence[Seen],
+    decoys: Sequence[E] = (),
 ) -> NDArray[np.float64]:
     """How far the updates lie along each example's own descent, shape (examples,).
 
     The sum over rounds of <update, -gradient of the example's loss>. The product is the loss's
     derivative along the update, and is measured as one: by the losses a little before and a little
     after the weights that were sent (central difference; two forward passes a round).
+
+    Args:
+        task: gives the losses.
+        model: of the task, without hooks; its weights are the same afterwards.
+        examples: to be scored.
+        rounds: what was seen.
+        decoys: examples of the same kind that were in no batch. What an update has in common with
+            their gradients says nothing about one example, and is taken out of it first.
     """
     before = read(model)
     model = model.to(device())
     scores = np.zeros(len(examples))
+    shared = np.zeros((len(before), 0), np.float32)
+    if rounds and decoys:
+        write(model, rounds[0].weights)
+        shared = _directions(task, model, decoys)
     for weights, update in rounds:
-        length = float(np.linalg.norm(update))
+        own = update - shared @ (shared.T @ update)
+        length = float(np.linalg.norm(own))
         if not length:
             continue
         step = np.float32(_STEP * max(1.0, float(np.linalg.norm(weights))) / length)
-        write(model, weights + step * update)
+        write(model, weights + step * own)
         after = record_losses(task, model, examples)
-        write(model, weights - step * update)
+        write(model, weights - step * own)
         scores += (record_losses(task, model, examples) - after) / (2 * step)
     write(model, before)
     return scores
+
+
+def _directions(task: Losses[E, B], model: nn.Module, examples: Sequence[E]) -> Vector:
+    """An orthonormal basis of the examples' gradients, shape (d, examples)."""
+    model.eval()
+    weights = list(trainable(model).values())
+    gradients = []
+    with torch.backends.cudnn.flags(enabled=False):  # it has no backward pass in this mode
+        for example in examples:
+            loss = task.losses(model, task.collate([example])).sum()
+            parts = torch.autograd.grad(loss, weights)
+            gradients.append(torch.cat([part.flatten() for part in parts]))
+    basis: Vector = torch.linalg.qr(torch.stack(gradients, dim=1)).Q.cpu().numpy()
+    return basis
 
 
 def count_scores(
@@ -111,7 +140,9 @@ def count_scores(
 
     The product of the summed updates with the record's counts, which are scaled to length 1.
     """
-    total = np.sum([update for _, update in rounds], axis=0, dtype=np.float64)
+    total = np.zeros(task.size)
+    for _, update in rounds:
+        total += update
     scores = np.zeros(len(records))
     for number, record in enumerate(records):
         where, counts = task.counts(record)
