@@ -35,8 +35,8 @@ from fedcode.simulation.arms import Arm, Bench, Noise
 from fedcode.simulation.canaries import Secret, canaries, planted, public_words, secrets
 from fedcode.simulation.jobs import Job, Prepared, learner_of, prepare, run
 from fedcode.simulation.learners import GradientLearner
-from fedcode.simulation.memory import ASKED, COPIES, GIVEN, exposures, extraction
-from fedcode.task import GradientTask, Generates, counts_of, gradients_of
+from fedcode.simulation.memory import ASKED, COPIES, GIVEN, PASSES, exposures, extraction
+from fedcode.task import Generates, GradientTask, counts_of, gradients_of
 from fedcode.trainer import Trainer
 from fedcode.training.observer import ObservedTrainer, Seen, count_scores, gradient_scores
 
@@ -224,7 +224,13 @@ def _memory(
     plain = _by_heart(
         task, _plainly(base, prepared, [*own, *_copies(hidden)]), hidden, own, elsewhere, draw
     )
-    return {"given": GIVEN, "asked": ASKED, "private": private, "plain": plain}
+    return {
+        "given": GIVEN,
+        "asked": ASKED,
+        "passes": max(PASSES, prepared.settings.plain.epochs),
+        "private": private,
+        "plain": plain,
+    }
 
 
 def _by_heart(
@@ -245,9 +251,9 @@ def _by_heart(
 
 
 def _plainly(base: Job, prepared: Prepared, records: Sequence[Record]) -> nn.Module:
-    """The same start and the same records without privacy: at least one whole pass."""
+    """The same start and the same records without privacy, in several whole passes."""
     plain = prepared.settings.plain
-    whole = plain.model_copy(update={"epochs": max(1.0, plain.epochs)})
+    whole = plain.model_copy(update={"epochs": max(PASSES, plain.epochs)})
     settings = prepared.settings.model_copy(update={"plain": whole})
     arm = Arm("federated-plain", base.arm.members if base.arm else ())
     learner = learner_of(replace(base, arm=arm, noise=None), replace(prepared, settings=settings))

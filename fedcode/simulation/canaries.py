@@ -91,6 +91,10 @@ def _secret(name: str, digits: str, number: int) -> Record:
 
 
 def _function(
-    path: str, name: str, tokens: tuple[str, ...], label: int | None = None, place: int | None = None
+    path: str,
+    name: str,
+    tokens: tuple[str, ...],
+    label: int | None = None,
+    place: int | None = None,
 ) -> Record:
     return Record(UnitId(f"{path}::{name}"), path, name, "function", tokens, 1, label, place)

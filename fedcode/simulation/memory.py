@@ -22,6 +22,9 @@ COPIES = (1, 1, 1, 1, 16, 16, 16, 16)
 GIVEN, ASKED = 16, 8
 """Pieces of a function that the model is given, and pieces that it must go on with."""
 
+PASSES = 4.0
+"""Over the records, at least, in training without privacy: as often as it takes to remember."""
+
 _OTHERS = 1_023
 _FUNCTIONS = 512
 
