@@ -20,23 +20,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedcode.errors import ConfigError
+from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
-from fedcode.privacy.one_run import (
-    Guesses,
-    OneRunFinding,
-    one_run_finding,
-    plan_canaries,
-    plan_guesses,
-)
-from fedcode.record import Corpus, Record
+from fedcode.privacy.one_run import Guesses, one_run_finding, plan_canaries, plan_guesses
+from fedcode.record import Record
 from fedcode.rounds.coordinator import State
 from fedcode.simulation.arms import Arm, Bench, Noise
 from fedcode.simulation.canaries import Secret, canaries, planted, public_words, secrets
 from fedcode.simulation.jobs import Job, Prepared, learner_of, prepare, run
-from fedcode.simulation.learners import GradientLearner
+from fedcode.simulation.learners import GradientLearner, Learner
 from fedcode.simulation.memory import ASKED, COPIES, GIVEN, PASSES, exposures, extraction
-from fedcode.task import Generates, GradientTask, counts_of, gradients_of
+from fedcode.task import Generates, counts_of, gradients_of
 from fedcode.trainer import Trainer
 from fedcode.training.observer import ObservedTrainer, Seen, count_scores, gradient_scores
 
@@ -81,26 +76,22 @@ def audit(job: AuditJob) -> dict[str, Any]:
     """Audits one task.
 
     Returns:
-        Its entry in ``audit.json`` (docs/audit.md).
+        Its entry in ``audit.json`` (docs/audit.md), but for the training without privacy.
 
     Raises:
         ConfigError: the organization takes part in no round, or has no room for canaries.
     """
     start = time.perf_counter()
-    prepared = prepare(json.dumps(job.federation, sort_keys=True), job.task)
-    seed = int(job.federation["seed"])
-    draw = np.random.default_rng(seed)
-    base = Job(job.federation, job.task, seed, Arm("alone", (job.organization,)), job.noise)
-    warm = run(replace(base, arm=None, noise=None))["warm"]
-    base = replace(base, warm=Path(warm) if warm else None)
+    prepared, base = _prepare(job)
     number, choices = _plan(job, prepared)
     words = public_words(prepared.data.public)
+    draw = np.random.default_rng(base.seed)
     made = canaries(words, prepared.task.labels, number + _DECOYS, draw)
-    hidden = secrets(words, COPIES, draw) if isinstance(prepared.task, Generates) else []
+    hidden = _hidden(base, prepared)
     coins = np.zeros(number, np.bool_)
     coins[SecureGenerator().poisson_sample(number, 0.5)] = True
     extra = [c for c, inside in zip(made, coins, strict=False) if inside]
-    bench, trained = _train(base, prepared, [*extra, *_copies(hidden)])
+    trained = _train(base, prepared, [*extra, *_copies(hidden)])
     if not trained.rounds:
         raise ConfigError(
             f"{job.organization} takes part in no round of {job.task}", "audit another organization"
@@ -110,15 +101,60 @@ def audit(job: AuditJob) -> dict[str, Any]:
     finding = one_run_finding(scores, coins, choices, trained.claimed, delta)
     return {
         "name": job.task,
-        "one_run": told(finding),
-        "memory": _memory(base, prepared, hidden, bench, trained, draw),
+        "one_run": asdict(finding) | {"broken": finding.broken},
+        "memory": {
+            "given": GIVEN,
+            "asked": ASKED,
+            "private": _by_heart(base, prepared, hidden, _network(base, prepared, trained)),
+        }
+        if hidden
+        else None,
         "seconds": time.perf_counter() - start,
     }
 
 
-def told(finding: OneRunFinding) -> dict[str, Any]:
-    """A finding as ``audit.json`` has it."""
-    return asdict(finding) | {"broken": finding.broken}
+def without_privacy(job: AuditJob) -> dict[str, Any]:
+    """What a task's model learns by heart from the same records without privacy.
+
+    The start and the secrets are the same; there are no canaries, and several whole passes.
+
+    Returns:
+        Entries of ``memory`` in ``audit.json`` (docs/audit.md).
+    """
+    prepared, base = _prepare(job)
+    hidden = _hidden(base, prepared)
+    plain = prepared.settings.plain
+    passes = max(PASSES, plain.epochs)
+    settings = prepared.settings.model_copy(
+        update={"plain": plain.model_copy(update={"epochs": passes})}
+    )
+    learner = learner_of(
+        replace(base, arm=Arm("federated-plain", (job.organization,)), noise=None),
+        replace(prepared, settings=settings),
+    )
+    start = learner.start()
+    own = prepared.data.train[job.organization].records()
+    change, _ = learner.plain([*own, *_copies(hidden)], 1)(start, 1)
+    model = _gradient(learner).model(start + change)
+    return {"passes": passes, "plain": _by_heart(base, prepared, hidden, model)}
+
+
+def _prepare(job: AuditJob) -> tuple[Prepared, Job]:
+    """The task, and the run's own job of this organization alone, with its warm start."""
+    prepared = prepare(json.dumps(job.federation, sort_keys=True), job.task)
+    seed = prepared.federation.seed
+    warm = run(Job(job.federation, job.task, seed))["warm"]
+    arm = Arm("alone", (job.organization,))
+    path = Path(warm) if warm else None
+    return prepared, Job(job.federation, job.task, seed, arm, job.noise, warm=path)
+
+
+def _hidden(base: Job, prepared: Prepared) -> list[Secret]:
+    """The secrets, the same in every training; none where the model writes no code."""
+    if not isinstance(prepared.task, Generates):
+        return []
+    draw = np.random.default_rng((base.seed, 1))
+    return secrets(public_words(prepared.data.public), COPIES, draw)
 
 
 def _plan(job: AuditJob, prepared: Prepared) -> tuple[int, Sequence[Guesses]]:
@@ -139,17 +175,15 @@ def _plan(job: AuditJob, prepared: Prepared) -> tuple[int, Sequence[Guesses]]:
 
 def _claim(job: AuditJob, prepared: Prepared) -> float:
     """ε of all rounds of the task."""
-    from fedcode.privacy.accountant import epsilon
-
     training = prepared.settings.training
     step = (job.noise.noise_multiplier, training.sampling_rate)
     steps = prepared.settings.rounds * training.steps_per_round
     return epsilon({step: steps}, prepared.federation.privacy.delta)
 
 
-def _train(base: Job, prepared: Prepared, extra: Sequence[Record]) -> tuple[Bench, Trained]:
+def _train(base: Job, prepared: Prepared, extra: Sequence[Record]) -> Trained:
     """The organization's rounds with ``extra`` among its records."""
-    (name,) = base.arm.members if base.arm else ("",)
+    arm, name = _alone(base)
     watched: list[ObservedTrainer] = []
 
     def observe(trainer: Trainer) -> Trainer:
@@ -159,7 +193,7 @@ def _train(base: Job, prepared: Prepared, extra: Sequence[Record]) -> tuple[Benc
     bench = Bench(
         federation=prepared.federation,
         settings=prepared.settings,
-        data=replace(prepared.data, train={name: _with(prepared.data.train[name], extra)}),
+        data=replace(prepared.data, train={name: planted(prepared.data.train[name], extra)}),
         learner=learner_of(base, prepared),
         fingerprint=prepared.task.fingerprint(),
         glimpse=[],
@@ -170,12 +204,15 @@ def _train(base: Job, prepared: Prepared, extra: Sequence[Record]) -> tuple[Benc
     )
     asset = next(o.source for o in prepared.federation.members if o.name == name)
     with BudgetLedger.open(":memory:") as ledger:
-        state = bench.run(base.arm or Arm("public"), ledger)
-        return bench, Trained(watched[0].seen, state, ledger.epsilon(asset))
+        state = bench.run(arm, ledger)
+        return Trained(watched[0].seen, state, ledger.epsilon(asset))
 
 
-def _with(corpus: Corpus, extra: Sequence[Record]) -> Corpus:
-    return planted(corpus, extra) if extra else corpus
+def _alone(base: Job) -> tuple[Arm, str]:
+    """The arm, and the organization that is alone in it."""
+    if base.arm is None or len(base.arm.members) != 1:
+        raise TypeError("one organization is audited at a time")
+    return base.arm, base.arm.members[0]
 
 
 def _copies(hidden: Sequence[Secret]) -> list[Record]:
@@ -189,8 +226,7 @@ def _scores(
     counting, task = counts_of(prepared.task), gradients_of(prepared.task)
     if counting is not None:
         return count_scores(counting, made, trained.rounds)
-    learner = learner_of(base, prepared)
-    if task is None or not isinstance(learner, GradientLearner):
+    if task is None:
         raise TypeError("a task has gradients or counts")
     examples = task.examples(made)
     if len(examples) != len(made):
@@ -198,67 +234,34 @@ def _scores(
             f"{task.name} makes no example of a function of {len(made[0].tokens)} names",
             "a canary must be an example",
         )
-    model = learner.model(trained.state.weights)
+    model = _network(base, prepared, trained)
     known, decoys = examples[:-_DECOYS], examples[-_DECOYS:]
     return gradient_scores(task, model, known, trained.rounds, decoys)
 
 
-def _memory(
-    base: Job,
-    prepared: Prepared,
-    hidden: Sequence[Secret],
-    bench: Bench,
-    trained: Trained,
-    draw: np.random.Generator,
-) -> dict[str, Any] | None:
-    """What the private model has learned by heart, and the same training without privacy."""
-    task = gradients_of(prepared.task)
-    if task is None or not hidden or not isinstance(bench.learner, GradientLearner):
-        return None
-    (name,) = base.arm.members if base.arm else ("",)
-    own = prepared.data.train[name].records()
-    elsewhere = prepared.data.heldout[name].records()
-    private = _by_heart(
-        task, bench.learner.model(trained.state.weights), hidden, own, elsewhere, draw
-    )
-    plain = _by_heart(
-        task, _plainly(base, prepared, [*own, *_copies(hidden)]), hidden, own, elsewhere, draw
-    )
-    return {
-        "given": GIVEN,
-        "asked": ASKED,
-        "passes": max(PASSES, prepared.settings.plain.epochs),
-        "private": private,
-        "plain": plain,
-    }
+def _network(base: Job, prepared: Prepared, trained: Trained) -> nn.Module:
+    """The network at the end of the private training, without hooks."""
+    return _gradient(learner_of(base, prepared)).model(trained.state.weights)
+
+
+def _gradient(learner: Learner) -> GradientLearner:
+    if not isinstance(learner, GradientLearner):
+        raise TypeError("a network was expected")
+    return learner
 
 
 def _by_heart(
-    task: GradientTask[Any, Any],
-    model: nn.Module,
-    hidden: Sequence[Secret],
-    own: Sequence[Record],
-    elsewhere: Sequence[Record],
-    draw: np.random.Generator,
+    base: Job, prepared: Prepared, hidden: Sequence[Secret], model: nn.Module
 ) -> dict[str, Any]:
-    if not isinstance(task, Generates):
-        raise TypeError("the task does not write code")
+    """What ``model`` has learned; every model is asked the same questions."""
+    task, writer = gradients_of(prepared.task), prepared.task
+    if task is None or not isinstance(writer, Generates):
+        raise TypeError("the task writes no code")
+    name = _alone(base)[1]
+    draw = np.random.default_rng((base.seed, 2))
+    own, elsewhere = prepared.data.train[name], prepared.data.heldout[name]
     return {
         "exposure": exposures(task, model, hidden, draw),
-        "trained_on": extraction(task, model, own, draw),
-        "held_out": extraction(task, model, elsewhere, draw),
+        "trained_on": extraction(writer, model, own.records(), draw),
+        "held_out": extraction(writer, model, elsewhere.records(), draw),
     }
-
-
-def _plainly(base: Job, prepared: Prepared, records: Sequence[Record]) -> nn.Module:
-    """The same start and the same records without privacy, in several whole passes."""
-    plain = prepared.settings.plain
-    whole = plain.model_copy(update={"epochs": max(PASSES, plain.epochs)})
-    settings = prepared.settings.model_copy(update={"plain": whole})
-    arm = Arm("federated-plain", base.arm.members if base.arm else ())
-    learner = learner_of(replace(base, arm=arm, noise=None), replace(prepared, settings=settings))
-    if not isinstance(learner, GradientLearner):
-        raise TypeError("only a network is trained here")
-    start = learner.start()
-    change, _ = learner.plain(records, 1)(start, 1)
-    return learner.model(start + change)

@@ -19,12 +19,13 @@ from fedcode.errors import ConfigError, Interrupted, RunError
 from fedcode.federation import Federation
 from fedcode.report.html import render
 from fedcode.simulation.arms import Noise
-from fedcode.simulation.audit import AuditJob, audit
+from fedcode.simulation.audit import AuditJob, audit, without_privacy
 from fedcode.simulation.dataset import load
 from fedcode.simulation.results import read_json
 from fedcode.simulation.run import AUDIT, MANIFEST, REPORT, RESULT, repeatable
 from fedcode.simulation.schedule import Workers
 from fedcode.storage import write_atomically, write_json
+from fedcode.tasks import writes_code
 
 SCHEMA = "fedcode/audit/1"
 
@@ -66,14 +67,14 @@ def audit_folder(
         AuditJob(plain, task.name, name, Noise(calibration, sigma), canaries)
         for task, sigma in zip(federation.tasks, calibration.noise_multipliers, strict=True)
     ]
-    found = _run(jobs, trials, federation.threads, tell)
+    tasks, stepped = _run(jobs, trials, federation.threads, tell)
     audited = {
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": time.perf_counter() - start,
         "organization": name,
-        "step": found.pop(),
-        "tasks": found,
+        "step": stepped,
+        "tasks": tasks,
     }
     page = render(result, manifest, audited)
     write_json(folder / AUDIT, audited)
@@ -105,17 +106,21 @@ def _organization(result: Mapping[str, Any], wanted: str | None) -> str:
 
 def _run(
     jobs: list[AuditJob], trials: int, threads: int, tell: Callable[[int, int], None]
-) -> list[dict[str, Any]]:
-    """All audits over worker processes: the tasks' in their order, then that of the step."""
-    processes = min((os.cpu_count() or 1) // threads, len(jobs) + 1)
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """All audits over worker processes: those of the tasks in their order, and that of the step."""
+    plain = [job for job in jobs if writes_code(job.task)]
+    work: list[tuple[Any, Callable[[Any], dict[str, Any]]]] = [
+        *((job, audit) for job in jobs),
+        *((job, without_privacy) for job in plain),
+        (trials, step),
+    ]
+    processes = min((os.cpu_count() or 1) // threads, len(work))
     workers = Workers(max(1, processes), threads)
     try:
-        futures = [workers.submit(job, audit) for job in jobs]
-        futures.append(workers.submit(trials, step))
+        futures = [workers.submit(argument, function) for argument, function in work]
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             tell(done, len(futures))
-        return [future.result() for future in futures]
     except KeyboardInterrupt:
         workers.kill()
         raise Interrupted("stopped by Ctrl-C", "nothing was written; start it again") from None
@@ -123,3 +128,7 @@ def _run(
         raise Interrupted("a worker process was killed; was there enough memory?") from error
     finally:
         workers.close()
+    found = [future.result() for future in futures]
+    for job, beside in zip(plain, found[len(jobs) : -1], strict=True):
+        found[jobs.index(job)]["memory"] |= beside
+    return found[: len(jobs)], found[-1]
