@@ -138,14 +138,22 @@ def count_scores(
 ) -> NDArray[np.float64]:
     """How much of each record's own counts the updates hold, shape (records,).
 
-    The product of the summed updates with the record's counts, which are scaled to length 1.
+    The summed updates, taken apart into the records' counts, which are scaled to length 1: least
+    squares with a small penalty, so that records with counts in common share them.
     """
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.linalg import lsmr
+
     total = np.zeros(task.size)
     for _, update in rounds:
         total += update
-    scores = np.zeros(len(records))
-    for number, record in enumerate(records):
+    places, values, ends = [], [], [0]
+    for record in records:
         where, counts = task.counts(record)
-        length = float(np.linalg.norm(counts))
-        scores[number] = float(total[where] @ counts) / length if length else 0.0
+        places.append(where)
+        values.append(counts / max(float(np.linalg.norm(counts)), 1e-12))
+        ends.append(ends[-1] + len(where))
+    parts = (np.concatenate(values), np.concatenate(places), np.array(ends))
+    matrix = csr_matrix(parts, shape=(len(records), task.size))
+    scores: NDArray[np.float64] = lsmr(matrix.T, total, damp=1.0)[0]
     return scores

@@ -25,8 +25,11 @@ from fedcode.privacy.one_run import (
 )
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.seeded import SeededGenerator
-from fedcode.record import PrivacyUnit, Record, UnitId
-from fedcode.training.observer import ObservedTrainer, gradient_scores
+from fedcode.record import Corpus, PrivacyUnit, Record, SourceFile, UnitId
+from fedcode.simulation.canaries import canaries
+from fedcode.tasks.ngram import NgramTask
+from fedcode.training.counting import CountTrainer
+from fedcode.training.observer import ObservedTrainer, count_scores, gradient_scores
 from fedcode.training.private import PrivateNetwork, PrivateOptimizer, PrivateTrainer
 
 # The statistics, on a mechanism whose ε is known exactly.
@@ -241,6 +244,45 @@ def test_clipping_that_is_none_is_found(monkeypatch) -> None:
 def test_a_claim_of_less_than_was_taken_is_found(monkeypatch) -> None:
     monkeypatch.setattr(BudgetLedger, "epsilon", lambda self, asset: 0.05)
     assert any(whole_run().broken for _ in range(3))
+
+
+@pytest.fixture(scope="module")
+def counting():
+    """Counts of some hundred public words."""
+    words = [f"{a}{b}" for a in "bcdfghjklmnp" for b in range(60)]
+    own = [
+        Record(UnitId(f"p.py::f{i}"), "p.py", "f", "function", (*words[i::40], *words[i::41]), 1)
+        for i in range(40)
+    ]
+    tokens = tuple(t for r in own for t in r.tokens)
+    public = Corpus("public", (SourceFile("p.py", tokens, tuple(own)),))
+    return NgramTask.make({"vocabulary": 2_000, "order": 1, "min_records": 1}, public), words
+
+
+def counted_run(counting, generator):
+    """One round of the real counts, σ = 2 and q = 1, over half of 500 canaries."""
+    task, words = counting
+    made = canaries(words, "none", 500, np.random.default_rng(1))
+    coins = np.zeros(500, np.bool_)
+    coins[SecureGenerator().poisson_sample(500, 0.5)] = True
+    inside = [record for record, coin in zip(made, coins, strict=True) if coin]
+    policy = PrivacyPolicy(PrivacyUnit.FUNCTION, 1.0, task.size, 2.0, 1.0, 1, DELTA, 50.0)
+    observed = ObservedTrainer(CountTrainer(task, inside, policy, lambda _: generator()))
+    with BudgetLedger.open(":memory:") as ledger:
+        ledger.open_account("a", organization="a", unit=policy.unit, budget=BUDGET)
+        cost = BUDGET.cost(2.0, 1.0, 1)
+        receipt = ledger.charge(cost, asset="a", agreement="a", task="a", round=1)
+        observed.train(np.zeros(task.size, np.float32), receipt)
+        claimed = ledger.epsilon("a")
+    choices = plan_guesses(500, 1.0, claimed, DELTA)
+    scores = count_scores(task, made, observed.seen)
+    return one_run_finding(scores, coins, choices, claimed, DELTA)
+
+
+def test_counts_are_audited_too(counting) -> None:
+    right = counted_run(counting, SecureGenerator)
+    assert right.found < right.claimed < right.detectable
+    assert counted_run(counting, scaled(0.0)).broken
 
 
 # What a bound on ε does not see, and what sees it.

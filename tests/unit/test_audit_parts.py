@@ -150,7 +150,8 @@ def test_counts_are_found_in_a_sum_that_holds_them(public) -> None:
     update[where] += counts
     scores = count_scores(task, made, [Seen(update, update), Seen(update, update)])
     assert scores.argmax() == 3
-    assert scores[3] == pytest.approx(2.0)
+    assert 0.5 < scores[3] < 2.0
+    assert not count_scores(task, made, []).any()
 
 
 # What is learned by heart.
@@ -183,7 +184,7 @@ def learned(public):
     model, untrained = task.build(), task.build()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     batch = task.collate(task.examples([*hidden[0].records(), *mine]))
-    for _ in range(150):
+    for _ in range(300):
         optimizer.zero_grad()
         task.losses(model, batch).sum().backward()
         optimizer.step()
