@@ -33,9 +33,15 @@ from fedcode.simulation.learners import GradientLearner, Learner
 from fedcode.simulation.memory import ASKED, COPIES, GIVEN, PASSES, exposures, extraction
 from fedcode.task import Generates, counts_of, gradients_of
 from fedcode.trainer import Trainer
-from fedcode.training.observer import ObservedTrainer, Seen, count_scores, gradient_scores
+from fedcode.training.observer import (
+    ObservedTrainer,
+    Seen,
+    count_scores,
+    gradient_scores,
+    over_rounds,
+)
 
-_DECOYS = 128
+_DECOYS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,9 @@ def audit(job: AuditJob) -> dict[str, Any]:
         raise ConfigError(
             f"{job.organization} takes part in no round of {job.task}", "audit another organization"
         )
-    scores = _scores(base, prepared, made, trained)[:number]
+    training = prepared.settings.training
+    a_round = 1 - (1 - training.sampling_rate) ** training.steps_per_round
+    scores = over_rounds(_scores(base, prepared, made, trained)[:, :number], a_round)
     delta = prepared.federation.privacy.delta
     finding = one_run_finding(scores, coins, choices, trained.claimed, delta)
     return {
@@ -222,7 +230,7 @@ def _copies(hidden: Sequence[Secret]) -> list[Record]:
 def _scores(
     base: Job, prepared: Prepared, made: Sequence[Record], trained: Trained
 ) -> NDArray[np.float64]:
-    """How much each canary seems to have been in; the last ones made are decoys."""
+    """How much each canary seems to be in each update; the last ones made are decoys."""
     counting, task = counts_of(prepared.task), gradients_of(prepared.task)
     if counting is not None:
         return count_scores(counting, made, trained.rounds)

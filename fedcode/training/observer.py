@@ -29,6 +29,7 @@ B = TypeVar("B")
 
 _TOGETHER = 256
 _STEP = 0.01
+_RAISED = 2.0
 
 
 class Seen(NamedTuple):
@@ -84,11 +85,11 @@ def gradient_scores(
     rounds: Sequence[Seen],
     decoys: Sequence[E] = (),
 ) -> NDArray[np.float64]:
-    """How far the updates lie along each example's own descent, shape (examples,).
+    """How far each update lies along each example's own descent, shape (rounds, examples).
 
-    The sum over rounds of <update, -gradient of the example's loss>. The product is the loss's
-    derivative along the update, and is measured as one: by the losses a little before and a little
-    after the weights that were sent (central difference; two forward passes a round).
+    It is <update, -gradient of the example's loss>. The product is the loss's derivative along the
+    update, and is measured as one: by the losses a little before and a little after the weights
+    that were sent (central difference; two forward passes a round).
 
     Args:
         task: gives the losses.
@@ -100,12 +101,12 @@ def gradient_scores(
     """
     before = read(model)
     model = model.to(device())
-    scores = np.zeros(len(examples))
+    scores = np.zeros((len(rounds), len(examples)))
     shared = np.zeros((len(before), 0), np.float32)
     if rounds and decoys:
         write(model, rounds[0].weights)
         shared = _directions(task, model, decoys)
-    for weights, update in rounds:
+    for number, (weights, update) in enumerate(rounds):
         own = update - shared @ (shared.T @ update)
         length = float(np.linalg.norm(own))
         if not length:
@@ -114,7 +115,7 @@ def gradient_scores(
         write(model, weights + step * own)
         after = record_losses(task, model, examples)
         write(model, weights - step * own)
-        scores += (record_losses(task, model, examples) - after) / (2 * step)
+        scores[number] = (record_losses(task, model, examples) - after) / (2 * step)
     write(model, before)
     return scores
 
@@ -136,17 +137,14 @@ def _directions(task: Losses[E, B], model: nn.Module, examples: Sequence[E]) -> 
 def count_scores(
     task: CountTask, records: Sequence[Record], rounds: Sequence[Seen]
 ) -> NDArray[np.float64]:
-    """How much of each record's own counts the updates hold, shape (records,).
+    """How much of each record's own counts each update holds, shape (rounds, records).
 
-    The summed updates, taken apart into the records' counts, which are scaled to length 1: least
-    squares with a small penalty, so that records with counts in common share them.
+    The update is taken apart into the records' counts, which are scaled to length 1: least squares
+    with a small penalty, so that records with counts in common share them.
     """
     from scipy.sparse import csr_matrix
     from scipy.sparse.linalg import lsmr
 
-    total = np.zeros(task.size)
-    for _, update in rounds:
-        total += update
     places, values, ends = [], [], [0]
     for record in records:
         where, counts = task.counts(record)
@@ -155,5 +153,27 @@ def count_scores(
         ends.append(ends[-1] + len(where))
     parts = (np.concatenate(values), np.concatenate(places), np.array(ends))
     matrix = csr_matrix(parts, shape=(len(records), task.size))
-    scores: NDArray[np.float64] = lsmr(matrix.T, total, damp=1.0)[0]
+    scores = np.zeros((len(rounds), len(records)))
+    for number, (_, update) in enumerate(rounds):
+        scores[number] = lsmr(matrix.T, update.astype(np.float64), damp=1.0)[0]
     return scores
+
+
+def over_rounds(scores: NDArray[np.float64], reached: float) -> NDArray[np.float64]:
+    """One score for each example, shape (examples,), from those of the rounds.
+
+    The log of the likelihood of having been in, over that of having been out, if a round that
+    sampled an example raised its score by two deviations. Where few rounds sample it, one that
+    stands out counts for more than the sum of all, which is mostly noise.
+
+    Args:
+        scores: shape (rounds, examples).
+        reached: the chance that one round samples a record at least once.
+    """
+    spread = scores.std(axis=1, keepdims=True)
+    standing = (scores - np.median(scores, axis=1, keepdims=True)) / np.where(spread, spread, 1)
+    raised = _RAISED * standing - _RAISED**2 / 2
+    if reached < 1:
+        raised = np.logaddexp(np.log1p(-reached), np.log(reached) + raised)
+    total: NDArray[np.float64] = raised.sum(axis=0)
+    return total

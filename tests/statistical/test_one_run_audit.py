@@ -29,7 +29,7 @@ from fedcode.record import Corpus, PrivacyUnit, Record, SourceFile, UnitId
 from fedcode.simulation.canaries import canaries
 from fedcode.tasks.ngram import NgramTask
 from fedcode.training.counting import CountTrainer
-from fedcode.training.observer import ObservedTrainer, count_scores, gradient_scores
+from fedcode.training.observer import ObservedTrainer, count_scores, gradient_scores, over_rounds
 from fedcode.training.private import PrivateNetwork, PrivateOptimizer, PrivateTrainer
 
 # The statistics, on a mechanism whose ε is known exactly.
@@ -221,7 +221,7 @@ def whole_run(generator=SecureGenerator):
     claimed = run.ledger.epsilon("a")
     choices = plan_guesses(CANARIES, 1 - (1 - RATE) ** STEPS, claimed, DELTA)
     scores = gradient_scores(ApartTask(), Apart(), list(range(CANARIES)), run.trainer.seen)
-    return one_run_finding(scores, run.coins, choices, claimed, DELTA)
+    return one_run_finding(over_rounds(scores, RATE), run.coins, choices, claimed, DELTA)
 
 
 def test_a_right_run_is_not_accused_though_something_is_found() -> None:
@@ -275,7 +275,7 @@ def counted_run(counting, generator):
         observed.train(np.zeros(task.size, np.float32), receipt)
         claimed = ledger.epsilon("a")
     choices = plan_guesses(500, 1.0, claimed, DELTA)
-    scores = count_scores(task, made, observed.seen)
+    scores = over_rounds(count_scores(task, made, observed.seen), 1.0)
     return one_run_finding(scores, coins, choices, claimed, DELTA)
 
 

@@ -18,7 +18,13 @@ from fedcode.tasks.completion import CompletionTask
 from fedcode.tasks.defects import DefectsTask
 from fedcode.tasks.ngram import NgramTask
 from fedcode.training import network
-from fedcode.training.observer import Seen, count_scores, gradient_scores, record_losses
+from fedcode.training.observer import (
+    Seen,
+    count_scores,
+    gradient_scores,
+    over_rounds,
+    record_losses,
+)
 
 CODE = "def load ( value , item ) : <NL> <IN> return self . store [ value ] + item <NL> <DE>"
 
@@ -111,10 +117,10 @@ def test_scores_are_the_products_of_updates_and_gradients(seed) -> None:
     before = network.read(model)
     scores = gradient_scores(task, model, examples, rounds)
     assert (network.read(model) == before).all()
-    exact = np.zeros(len(examples))
-    for weights, update in rounds:
+    exact = np.zeros((2, len(examples)))
+    for number, (weights, update) in enumerate(rounds):
         network.write(model, weights)
-        exact -= [gradients(task, model, example) @ update for example in examples]
+        exact[number] = [-gradients(task, model, example) @ update for example in examples]
     assert scores == pytest.approx(exact, rel=0.02, abs=2e-3)
 
 
@@ -123,7 +129,7 @@ def test_what_decoys_have_in_common_with_an_update_is_taken_out() -> None:
     network.write(model, rounds[0].weights)
     shared = gradients(task, model, examples[0]).astype("f4")
     seen = [Seen(rounds[0].weights, -shared)]
-    kept = gradient_scores(task, model, examples, seen)
+    (kept,) = gradient_scores(task, model, examples, seen)
     left = gradient_scores(task, model, examples, seen, examples[:1])
     assert kept[0] == pytest.approx(float(shared @ shared), rel=0.02)
     assert np.abs(left).max() < 0.02 * kept[0]
@@ -133,7 +139,7 @@ def test_no_update_says_nothing() -> None:
     task, model, examples, rounds = observed(4)
     still = Seen(rounds[0].weights, np.zeros_like(rounds[0].update))
     assert not gradient_scores(task, model, examples, [still]).any()
-    assert not gradient_scores(task, model, examples, []).any()
+    assert gradient_scores(task, model, examples, []).shape == (0, len(examples))
 
 
 def test_losses_come_in_the_examples_order() -> None:
@@ -149,9 +155,22 @@ def test_counts_are_found_in_a_sum_that_holds_them(public) -> None:
     where, counts = task.counts(made[3])
     update[where] += counts
     scores = count_scores(task, made, [Seen(update, update), Seen(update, update)])
-    assert scores.argmax() == 3
-    assert 0.5 < scores[3] < 2.0
-    assert not count_scores(task, made, []).any()
+    assert scores.shape == (2, 30)
+    assert (scores.argmax(axis=1) == 3).all()
+    assert (scores[:, 3] < 1.0).all()
+
+
+def test_one_round_that_stands_out_counts_where_few_are_sampled() -> None:
+    """Ten rounds of noise; the first example stands out once, the second is a little up always."""
+    scores = draw().normal(0, 1, (10, 2_000))
+    scores[:, 0], scores[:, 1] = 0.0, 0.7
+    scores[4, 0] = 5.0
+    seldom, always = over_rounds(scores, 0.02), over_rounds(scores, 1.0)
+    assert seldom[0] > seldom[1]
+    assert always[1] > always[0]
+    assert (seldom > seldom[0]).mean() < 0.01
+    assert np.isfinite(over_rounds(np.zeros((3, 5)), 0.5)).all(), "no spread, nothing told apart"
+    assert np.isfinite(over_rounds(1e30 * scores, 0.5)).all()
 
 
 # What is learned by heart.
