@@ -3,7 +3,7 @@
 """`fedcode`: federated, private training of code models, simulated on one machine.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 `--again` found other
-weights; 2 something to mend, with a hint.
+weights, or `audit` found the training broken; 2 something to mend, with a hint.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def report(
     """Show a finished run again, and write its page anew."""
     from fedcode.report.html import render
     from fedcode.simulation.results import read_json
-    from fedcode.simulation.run import MANIFEST, REPORT, RESULT
+    from fedcode.simulation.run import AUDIT, MANIFEST, REPORT, RESULT
     from fedcode.storage import write_atomically
 
     if (folder / "checkpoint").exists() and not (folder / RESULT).exists():
@@ -119,45 +119,47 @@ def report(
             f"the run in {folder} is not finished", f"fedcode simulate --resume {folder}"
         )
     result = read_json(folder / RESULT)
-    page = render(result, read_json(folder / MANIFEST))
+    audited = read_json(folder / AUDIT) if (folder / AUDIT).exists() else None
+    page = render(result, read_json(folder / MANIFEST), audited)
     write_atomically(folder / REPORT, page.encode())
     _show(result, folder, as_json=as_json)
 
 
 @app.command()
 def audit(
-    trials: Annotated[int, typer.Option(min=400, help="Training steps to take.")] = 10_000,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="The --out folder of a run; if left out, the step alone."
+        ),
+    ] = None,
+    organization: Annotated[
+        str | None, typer.Option(help="Whose training is repeated; the smallest member's.")
+    ] = None,
+    canaries: Annotated[
+        int | None,
+        typer.Option(min=20, help="Planted in it; as few as could show more than is claimed."),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=400, help="Steps of the step audit.")] = 10_000,
     unit: Annotated[
-        PrivacyUnit, typer.Option(help="What is a canary: one record, or several together.")
-    ] = PrivacyUnit.FUNCTION,
+        PrivacyUnit | None,
+        typer.Option(help="Of the step audit alone: is its canary one record, or several?"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Audit the private training step: can one privacy unit be seen better than ε allows?"""
+    """Audit the private training: can one privacy unit be seen better than ε allows?"""
     os.environ.update(_QUIET)
-    from dataclasses import asdict
-
-    from rich.progress import Progress
-
-    from fedcode.training.audit import step_audit
-
-    with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as bars:
-        bar = bars.add_task("training steps", total=trials)
-        found = step_audit(trials, unit=unit, tell=lambda done: bars.update(bar, completed=done))
-    if as_json:
-        print(json.dumps(asdict(found) | {"broken": found.broken}))
+    if folder is None:
+        if organization is not None or canaries is not None:
+            raise ConfigError(
+                "the step audit has no organization and one canary", "name a run's folder"
+            )
+        broken = _audit_step(trials, unit or PrivacyUnit.FUNCTION, as_json=as_json)
     else:
-        console = Console(soft_wrap=True)
-        console.print(
-            f"one step, with and without a canary ({unit}), {found.trials:,} trials, "
-            f"δ = {found.delta:g}"
-        )
-        console.print(
-            f"claimed ε = {found.claimed:.2f}; found at least {found.found:.2f}; "
-            f"so many trials could have found {found.detectable:.2f} at most"
-        )
-        verdict = "BROKEN: it reveals more than claimed" if found.broken else "nothing against it"
-        console.print(verdict, style="bold")
-    if found.broken:
+        if unit is not None:
+            raise ConfigError("a run has its own privacy unit", "leave --unit out")
+        broken = _audit_folder(folder, organization, canaries, trials, as_json=as_json)
+    if broken:
         raise typer.Exit(1)
 
 
@@ -200,6 +202,57 @@ def _changed(
     if seed is not None:
         values["seed"] = seed
     return check(values, "the command line")
+
+
+def _audit_step(trials: int, unit: PrivacyUnit, *, as_json: bool) -> bool:
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+
+    from fedcode.training.audit import step_audit
+
+    with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as bars:
+        bar = bars.add_task("training steps", total=trials)
+        found = step_audit(trials, unit=unit, tell=lambda done: bars.update(bar, completed=done))
+    if as_json:
+        print(json.dumps(asdict(found) | {"broken": found.broken}))
+        return found.broken
+    console = Console(soft_wrap=True)
+    console.print(
+        f"one step, with and without a canary ({unit}), {found.trials:,} trials, "
+        f"δ = {found.delta:g}"
+    )
+    console.print(
+        f"claimed ε = {found.claimed:.2f}; found at least {found.found:.2f}; "
+        f"so many trials could have found {found.detectable:.2f} at most"
+    )
+    verdict = "BROKEN: it reveals more than claimed" if found.broken else "nothing against it"
+    console.print(verdict, style="bold")
+    return found.broken
+
+
+def _audit_folder(
+    folder: Path, organization: str | None, canaries: int | None, trials: int, *, as_json: bool
+) -> bool:
+    from rich.progress import Progress
+
+    from fedcode.report.audits import read_audit, summary
+    from fedcode.simulation.audit_folder import audit_folder
+
+    with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as bars:
+        bar = bars.add_task("audits", total=None)
+        found = audit_folder(
+            folder,
+            organization,
+            canaries,
+            trials,
+            lambda done, of: bars.update(bar, completed=done, total=of),
+        )
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, allow_nan=False))
+    else:
+        Console().print(summary(found))
+    return read_audit(found).broken
 
 
 def _simulate(

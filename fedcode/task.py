@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,24 @@ class GradientTask(Task, Losses[Example, Batch], Protocol[Example, Batch]):
 
     def measure(self, model: nn.Module, files: Sequence[SourceFile]) -> Metrics:
         """Figures of ``model`` on ``files``. They are private data when the files are."""
+        ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A task whose model writes code on its own: it may write what it has read."""
+
+    def verbatim(
+        self, model: nn.Module, records: Sequence[Record], given: int, asked: int
+    ) -> tuple[int, int]:
+        """What the model goes on with by heart.
+
+        It is given the first ``given`` pieces of each record that is long enough, and its likeliest
+        next ``asked`` pieces are compared with the record's.
+
+        Returns:
+            How many records were long enough, and how many went on word for word.
+        """
         ...
 
 

@@ -140,7 +140,7 @@ class GaussianMechanism:
         receipt.use()
         self._policy, self._generator, self._receipt = policy, generator, receipt
         self._steps = 0
-        self._sampled = False
+        self._sampled: int | None = None  # units of this step
         self._noised = 0  # coordinates in this step
         self._released = False
 
@@ -161,11 +161,12 @@ class GaussianMechanism:
             The units' indices, ascending; there may be none, and the step is taken all the same.
         """
         self._check_open()
-        if self._sampled:
+        if self._sampled is not None:
             raise PrivacyError("a step samples once; end the step before the next sample")
         self._policy.check_population(population)
-        self._sampled = True
-        return self._generator.poisson_sample(population, self._policy.sampling_rate)
+        units = self._generator.poisson_sample(population, self._policy.sampling_rate)
+        self._sampled = len(units)
+        return units
 
     def subset(self, size: int, most: int) -> NDArray[np.int64]:
         """Which of a sampled unit's ``size`` records take part in this step: ``most`` at most.
@@ -177,7 +178,7 @@ class GaussianMechanism:
             Indices, ascending; all of them, and nothing drawn, if there are no more than ``most``.
         """
         self._check_open()
-        if not self._sampled or self._noised:
+        if self._sampled is None or self._noised:
             raise PrivacyError("a subset before sampling, or after the step's noise")
         _validate.count(most=most)
         if size <= most:
@@ -192,7 +193,7 @@ class GaussianMechanism:
             TrainingError: values that are not finite, or beyond what the lattice holds.
         """
         self._check_open()
-        if not self._sampled:
+        if self._sampled is None:
             raise PrivacyError("noise before sampling: the step's batch is not the policy's")
         if clipped.clipping_norm != self._policy.clipping_norm:
             raise PrivacyError(
@@ -210,18 +211,27 @@ class GaussianMechanism:
         noise = self._generator.rounded_gaussian(values.size, self._policy.std / spacing)
         return NoisedSum(np.rint(scaled).astype(np.int64) + noise.reshape(values.shape), spacing)
 
-    def end_step(self) -> None:
+    def end_step(self, units: int) -> None:
         """Ends a step whose sum has all its noise.
 
+        Args:
+            units: how many contributions were clipped and added up.
+
         Raises:
-            PrivacyError: noise was drawn for fewer or more coordinates than the policy's.
+            PrivacyError: they are not those that were sampled, as with a batch of fixed size or
+                from a shuffled loader; or noise was drawn for other coordinates than the policy's.
         """
         self._check_open()
         if self._noised != self._policy.weights:
             raise PrivacyError(
                 f"{self._noised} coordinates had noise, and the policy has {self._policy.weights}"
             )
-        self._noised, self._sampled = 0, False
+        if units != self._sampled:
+            raise PrivacyError(
+                f"{units} units were clipped, and {self._sampled} were sampled: the batch is not "
+                "the Poisson sample that the accounting is about"
+            )
+        self._noised, self._sampled = 0, None
         self._steps += 1
 
     def release(self, vector: NDArray[np.float32]) -> Release:
@@ -231,7 +241,7 @@ class GaussianMechanism:
             PrivacyError: too few steps, a step not ended, or more values than had noise.
             TrainingError: values that are not finite.
         """
-        if self._released or self._sampled:
+        if self._released or self._sampled is not None:
             raise PrivacyError("released already, or in the middle of a step")
         if vector.size > self._policy.weights:
             raise PrivacyError(f"{vector.size} values, of which {self._policy.weights} had noise")

@@ -16,7 +16,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fedcode.report import charts, table, words
+from fedcode.report import audits, charts, table, words
+from fedcode.report.audits import Audit, read_audit
 from fedcode.report.result import Arm, Manifest, Result, TaskResult, read_manifest, read_result
 
 _SHOWN_SKIPPED = 100
@@ -58,21 +59,36 @@ class TaskView:
     training: Grid
 
 
-def render(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """The audits, ready to be shown."""
+
+    audit: Audit
+    epsilons: Grid
+    exposures: Grid
+    extractions: Grid
+
+
+def render(
+    result: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    audit: Mapping[str, Any] | None = None,
+) -> str:
     """The page; equal arguments give equal text.
 
     Args:
         result: what ``result.json`` holds.
         manifest: what ``manifest.json`` holds.
+        audit: what ``audit.json`` holds, where the run was audited.
 
     Raises:
         RunError: one of them is not what this version writes.
     """
     found, run = read_result(result), read_manifest(manifest)
-    return _page(found, run)
+    return _page(found, run, None if audit is None else _audit_view(read_audit(audit)))
 
 
-def _page(result: Result, manifest: Manifest) -> str:
+def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -91,6 +107,8 @@ def _page(result: Result, manifest: Manifest) -> str:
         spent=table.largest_spent(result.ledger),
         seeded=result.simulation.seeded_noise or manifest.seeded_noise,
         shown_skipped=_SHOWN_SKIPPED,
+        audited=audited,
+        audits=audits,
         table=table,
         words=words,
     )
@@ -111,6 +129,15 @@ def _view(task: TaskResult, result: Result) -> TaskView:
         unseen=_unseen(task, unseen),
         heldout=_heldout(task, result.members),
         training=_training(task, result.members),
+    )
+
+
+def _audit_view(audit: Audit) -> AuditView:
+    return AuditView(
+        audit,
+        Grid(audits.EPSILONS, audits.epsilon_rows(audit)),
+        Grid(audits.EXPOSURES, audits.exposure_rows(audit)),
+        Grid(audits.EXTRACTIONS, audits.extraction_rows(audit)),
     )
 
 

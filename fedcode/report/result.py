@@ -237,7 +237,7 @@ def read_result(values: Mapping[str, Any]) -> Result:
     Raises:
         RunError: what is wrong, in one line, with its place.
     """
-    return _read(Result, values, "result.json")
+    return read(Result, values, "result.json")
 
 
 def read_manifest(values: Mapping[str, Any]) -> Manifest:
@@ -246,10 +246,15 @@ def read_manifest(values: Mapping[str, Any]) -> Manifest:
     Raises:
         RunError: what is wrong, in one line, with its place.
     """
-    return _read(Manifest, values, "manifest.json")
+    return read(Manifest, values, "manifest.json")
 
 
-def _read(model: type[P], values: Mapping[str, Any], name: str) -> P:
+def read(model: type[P], values: Mapping[str, Any], name: str) -> P:
+    """The JSON object of the file ``name`` as types.
+
+    Raises:
+        RunError: what is wrong, in one line, with its place.
+    """
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:

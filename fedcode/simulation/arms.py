@@ -27,7 +27,7 @@ from fedcode.simulation.dataset import Dataset, all_files
 from fedcode.simulation.learners import Learner
 from fedcode.simulation.unprotected import UnprotectedMember
 from fedcode.task import Metrics
-from fedcode.trainer import LocalReport
+from fedcode.trainer import LocalReport, Trainer
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
 
@@ -113,6 +113,8 @@ class Bench:
         glimpse: files that every round is measured on.
         noise: None in a run without privacy.
         seed: of training and of the noise.
+        secret: take the noise from the system, not from the seed.
+        observe: looks over a private trainer's shoulder.
     """
 
     federation: Federation
@@ -123,6 +125,8 @@ class Bench:
     glimpse: list[SourceFile]
     noise: Noise | None
     seed: int
+    secret: bool = False
+    observe: Callable[[Trainer], Trainer] = lambda trainer: trainer
 
     def run(
         self,
@@ -215,7 +219,7 @@ class Bench:
         ledger.open_simulated(
             organization.source, organization=name, unit=policy.unit, budget=filter_
         )
-        trainer = self.learner.private(records, policy, self._randomness(arm, name))
+        private = self.learner.private(records, policy, self._randomness(arm, name))
         return Member(
             name,
             organization.source,
@@ -223,7 +227,7 @@ class Bench:
             filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
             allowance(self.settings, filter_),
             ledger,
-            trainer,
+            self.observe(private),
         )
 
     def policy(self) -> PrivacyPolicy:
@@ -243,6 +247,8 @@ class Bench:
         )
 
     def _randomness(self, arm: Arm, name: str) -> Callable[[Receipt], SecureGenerator]:
+        if self.secret:
+            return lambda _receipt: SecureGenerator()
         task = self.settings.name
         return lambda receipt: SeededGenerator(self.seed, arm.name, task, name, receipt.round)
 

@@ -214,7 +214,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         federation=prepared.federation,
         settings=prepared.settings,
         data=prepared.data,
-        learner=_learner(job, prepared),
+        learner=learner_of(job, prepared),
         fingerprint=prepared.task.fingerprint(),
         glimpse=prepared.glimpse if job.folder else [],
         noise=job.noise,
@@ -261,7 +261,8 @@ def _most_rounds(rounds: Sequence[Mapping[str, Any]]) -> int:
     return max(taken.values(), default=0)
 
 
-def _learner(job: Job, prepared: Prepared) -> Learner:
+def learner_of(job: Job, prepared: Prepared) -> Learner:
+    """What the job's arm trains with, on the weights of its warm start."""
     counting, network = counts_of(prepared.task), gradients_of(prepared.task)
     if counting is not None:
         return CountLearner(counting, prepared.settings.training)

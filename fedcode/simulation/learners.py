@@ -138,13 +138,16 @@ class GradientLearner:
 
     def measure(self, weights: Vector, files: Sequence[SourceFile]) -> Metrics:
         """Figures of the network with ``weights``."""
-        network.write(self._model, weights)
-        return self._task.measure(self._model, files)
+        return self._task.measure(self.model(weights), files)
 
     def tensors(self, weights: Vector) -> dict[str, NDArray[np.float32]]:
         """All parameters, the public ones too."""
+        return network.tensors(self.model(weights))
+
+    def model(self, weights: Vector) -> torch.nn.Module:
+        """The network with ``weights``; the next call of any method may change them."""
         network.write(self._model, weights)
-        return network.tensors(self._model)
+        return self._model
 
 
 class CountLearner:

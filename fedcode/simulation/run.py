@@ -35,12 +35,13 @@ from fedcode.storage import write_atomically, write_json
 from fedcode.tasks import check_settings
 from fedcode.weights import load_tensors, save_tensors
 
-RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER = (
+RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER, AUDIT = (
     "result.json",
     "manifest.json",
     "report.html",
     "weights.safetensors",
     "ledger.sqlite",
+    "audit.json",
 )
 
 

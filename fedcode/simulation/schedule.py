@@ -43,11 +43,13 @@ class Workers:
         )
         self.processes = processes
 
-    def submit(self, job: Job) -> Future[dict[str, Any]]:
-        """Starts ``job`` when a process is free. New processes never see a terminal's Ctrl-C."""
+    def submit(
+        self, job: Any, work: Callable[[Any], dict[str, Any]] = run
+    ) -> Future[dict[str, Any]]:
+        """Does ``job`` when a process is free. New processes never see a terminal's Ctrl-C."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return self._pool.submit(run, job)
+            return self._pool.submit(work, job)
         finally:
             signal.signal(signal.SIGINT, before)
 

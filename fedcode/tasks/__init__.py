@@ -87,6 +87,12 @@ def metrics_of(name: str) -> Sequence[Metric]:
     return metrics
 
 
+def writes_code(name: str) -> bool:
+    """Whether the task ``name`` is a :class:`fedcode.task.Generates`."""
+    entry = known(name)
+    return hasattr(getattr(import_module(entry.module), entry.factory), "verbatim")
+
+
 def known(name: str) -> Entry:
     """The table's row for ``name``.
 

@@ -167,6 +167,26 @@ class CompletionTask:
                 measures.add(pieces, -bits, ranks, file.tokens)
         return measures.metrics()
 
+    def verbatim(
+        self, model: nn.Module, records: Sequence[Record], given: int, asked: int
+    ) -> tuple[int, int]:
+        """See :class:`fedcode.task.Generates`; the likeliest piece is taken, one by one."""
+        model = _own(model)
+        model.eval()
+        encoded = self.subwords.encode_many(r.tokens[: given + asked] for r in records)
+        long = [pieces[: given + asked] for pieces in encoded if len(pieces) >= given + asked]
+        if not long:
+            return 0, 0
+        batch = self.collate(long).to(next(model.parameters()).device)
+        written = []
+        with torch.inference_mode():
+            logits, state = model.predict(_shifted(batch[:, : given + 1]), None)
+            for _ in range(asked):
+                written.append(logits[:, -1:].argmax(-1))
+                logits, state = model.predict(written[-1], state)
+        same = (torch.cat(written, dim=1) == batch[:, given:]).all(dim=1)
+        return len(long), int(same.sum())
+
     def baselines(
         self, train: Sequence[SourceFile], test: Mapping[str, Sequence[SourceFile]]
     ) -> Mapping[str, Mapping[str, Metrics]]:

@@ -54,14 +54,15 @@ class CountTrainer:
         seen = 0
         for _ in range(self._policy.steps_per_round):
             step = np.zeros(weights.shape, np.float32)
+            clipped = 0
             for index in mechanism.sample(len(self.units)):
                 unit = self.units[index]
                 part = mechanism.subset(len(unit), self._settings.records_per_unit)
                 where, counts = self._counts([unit[i] for i in part])
                 step[where] += clip(counts, self._policy.clipping_norm)
-                seen += len(part)
+                seen, clipped = seen + len(part), clipped + 1
             total += mechanism.noised(ClippedSum(step, self._policy.clipping_norm)).values
-            mechanism.end_step()
+            mechanism.end_step(clipped)
         self.report = LocalReport(None, seen)
         return mechanism.release(total)
 

@@ -96,6 +96,7 @@ class PrivateOptimizer(DPOptimizer):
         )
         self._mechanism = mechanism
         self._settings = settings
+        self._clipped = 0  # units in this step
 
     def gather(self, owners: Sequence[int], sums: dict[nn.Parameter, Tensor], units: int) -> None:
         """Adds this batch's per-record gradients to ``sums``, and forgets them.
@@ -116,6 +117,11 @@ class PrivateOptimizer(DPOptimizer):
         """Makes per-unit gradients what is clipped next."""
         for parameter in self.params:
             parameter.grad_sample = sums[parameter]
+
+    def add(self) -> None:
+        """Clips, adds up, and counts the units."""
+        self._clipped += len(self.grad_samples[0])
+        self.clip_and_accumulate()
 
     def clip_and_accumulate(self) -> None:
         """Adds the clipped gradients, one per unit, to the sum, and forgets them."""
@@ -156,7 +162,8 @@ class PrivateOptimizer(DPOptimizer):
             for parameter, start in anchor.items():
                 pull = self._settings.proximal * (parameter.detach() - start)
                 parameter.grad = pull if parameter.grad is None else parameter.grad + pull
-        self._mechanism.end_step()
+        self._mechanism.end_step(self._clipped)
+        self._clipped = 0
         self.original_optimizer.step()
         self.zero_grad(set_to_none=True)
 
@@ -228,7 +235,7 @@ class PrivateTrainer(Generic[E, B]):
                 optimizer.gather(owners, sums, group.units)
         if not group.single:
             optimizer.take(sums)
-        optimizer.clip_and_accumulate()
+        optimizer.add()
         return loss
 
     def _backward(self, size: int, batch: B) -> float:

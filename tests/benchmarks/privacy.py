@@ -1,8 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise, calibration, accounting and the ledger."""
+"""Noise, calibration, accounting, the ledger and the audits."""
 
 from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.calibration import Plan, calibrate
@@ -26,4 +32,25 @@ def figures() -> list[Figure]:
         at_least("privacy", "Gaussian noise on the lattice", drawn / 1e6, "M samples/s", 20),
         at_most("privacy", "calibration of two tasks", calibration, "s", 1.0),
         Figure("privacy", "epsilon shown, once per round", shown, "s"),
+        *_audits(),
     ]
+
+
+def _audits() -> list[Figure]:
+    """The built-in federation's run, audited."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = str(Path(sys.executable).parent / "fedcode")
+        out = f"{folder}/demo"
+        subprocess.run([program, "simulate", "--out", out], capture_output=True, check=True)
+        done = subprocess.run(
+            [program, "audit", out, "--json"], capture_output=True, text=True, check=True
+        )
+    found = json.loads(done.stdout)
+    figures = [Figure("privacy", "audit of the built-in federation", found["seconds"], "s")]
+    for task in found["tasks"]:
+        name, one = f"one-run audit, {task['name']}", task["one_run"]
+        figures.append(Figure("privacy", name, task["seconds"], "s"))
+        figures.append(at_most("privacy", f"{name}: found", one["found"], "ε", one["claimed"]))
+        could = at_least("privacy", f"{name}: findable", one["detectable"], "ε", one["claimed"])
+        figures.append(could)
+    return figures

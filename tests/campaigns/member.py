@@ -63,9 +63,9 @@ class NoiseTrainer:
     def train(self, weights, receipt):
         self._step("charged")
         mechanism = GaussianMechanism(POLICY, SecureGenerator(), receipt)
-        mechanism.sample(10)
+        units = len(mechanism.sample(10))
         noised = mechanism.noised(ClippedSum(np.zeros(WEIGHTS, np.float32), 1.0)).values
-        mechanism.end_step()
+        mechanism.end_step(units)
         self._step("trained")
         return mechanism.release(noised)
 

@@ -61,10 +61,10 @@ class PullTrainer:
     def train(self, weights, receipt):
         noise = self.generator(3, receipt.round) if self.generator else SecureGenerator()
         mechanism = GaussianMechanism(POLICY, noise, receipt)
-        mechanism.sample(100)
+        units = len(mechanism.sample(100))
         pull = np.float32(0.3) * (self.target - weights)
         change = mechanism.noised(ClippedSum(pull, 0.1)).values
-        mechanism.end_step()
+        mechanism.end_step(units)
         self.changes.append(change)
         return mechanism.release(change)
 

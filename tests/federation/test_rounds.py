@@ -121,9 +121,9 @@ def overflowing(name):
     class Loud(PullTrainer):
         def train(self, weights, receipt):
             mechanism = GaussianMechanism(POLICY, SeededGenerator(1), receipt)
-            mechanism.sample(100)
+            units = len(mechanism.sample(100))
             mechanism.noised(ClippedSum(weights, 0.1))
-            mechanism.end_step()
+            mechanism.end_step(units)
             return mechanism.release(np.full(WEIGHTS, 3e38, np.float32))
 
     return {name: Loud(0.0)}

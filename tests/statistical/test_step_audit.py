@@ -10,10 +10,11 @@ import torch
 from typer.testing import CliRunner
 
 from fedcode.cli import app
-from fedcode.errors import ConfigError
+from fedcode.errors import ConfigError, PrivacyError
 from fedcode.privacy.audit import gaussian_finding
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.privacy.release import GaussianMechanism
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
 from fedcode.training.audit import step_audit
@@ -83,8 +84,17 @@ def record_by_record(task, chosen, size):
     return whole_units(task, [[example] for unit in chosen for example in unit], size)
 
 
+def uncounted(monkeypatch):
+    """Nobody counts what is clipped, so that the audit is the one to find it."""
+    end = GaussianMechanism.end_step
+    monkeypatch.setattr(GaussianMechanism, "end_step", lambda self, _: end(self, self._sampled))
+
+
 def test_clipping_record_by_record_is_found(monkeypatch) -> None:
     monkeypatch.setattr("fedcode.training.private.whole_units", record_by_record)
+    with pytest.raises(PrivacyError, match="units were clipped"):
+        step_audit(600, unit=PrivacyUnit.FILE)
+    uncounted(monkeypatch)
     assert step_audit(600, unit=PrivacyUnit.FILE).broken
 
 

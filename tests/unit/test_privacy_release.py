@@ -54,9 +54,9 @@ def zeros(*shape, norm=0.5):
 
 
 def step(mechanism, size=4):
-    mechanism.sample(100)
+    units = len(mechanism.sample(100))
     noise = mechanism.noised(zeros(size)).values
-    mechanism.end_step()
+    mechanism.end_step(units)
     return noise
 
 
@@ -116,9 +116,9 @@ def test_sampling_is_poisson_at_the_policys_rate(mechanism) -> None:
 def test_tensors_and_steps_have_different_noise(pay) -> None:
     policy = dataclasses.replace(POLICY, weights=100)
     mechanism = GaussianMechanism(policy, SeededGenerator(1), pay(policy))
-    mechanism.sample(100)
+    units = len(mechanism.sample(100))
     one, other = mechanism.noised(zeros(50)).values, mechanism.noised(zeros(50)).values
-    mechanism.end_step()
+    mechanism.end_step(units)
     mechanism.sample(100)
     third = mechanism.noised(zeros(100)).values
     assert len(np.unique(np.concatenate([one, other, third]))) == 200
@@ -155,7 +155,7 @@ def test_more_steps_than_paid_are_refused(mechanism) -> None:
     for action in (
         lambda: mechanism.sample(100),
         lambda: mechanism.noised(zeros(4)),
-        mechanism.end_step,
+        lambda: mechanism.end_step(0),
     ):
         with pytest.raises(PrivacyError, match="all 2 steps that were paid for are taken"):
             action()
@@ -192,17 +192,26 @@ def test_a_step_samples_once_and_before_its_noise(mechanism) -> None:
 
 
 def test_a_step_without_noise_is_refused(mechanism) -> None:
-    mechanism.sample(100)
+    units = len(mechanism.sample(100))
     with pytest.raises(PrivacyError, match="0 coordinates had noise, and the policy has 4"):
-        mechanism.end_step()
+        mechanism.end_step(units)
 
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_tensor_that_got_no_noise_is_noticed(mechanism, size) -> None:
-    mechanism.sample(100)
+    units = len(mechanism.sample(100))
     mechanism.noised(zeros(size))
     with pytest.raises(PrivacyError, match=f"{size} coordinates had noise, and the policy has 4"):
-        mechanism.end_step()
+        mechanism.end_step(units)
+
+
+@pytest.mark.parametrize("off", [-1, 1, 1000])
+def test_a_batch_that_was_not_sampled_is_refused(mechanism, off) -> None:
+    units = len(mechanism.sample(100))
+    mechanism.noised(zeros(4))
+    with pytest.raises(PrivacyError, match="not the Poisson sample"):
+        mechanism.end_step(units + off)
+    mechanism.end_step(units)
 
 
 def test_values_that_had_no_noise_are_not_released(mechanism) -> None:

@@ -347,6 +347,22 @@ def test_weights_of_another_network_are_refused_before_any_gradient() -> None:
         training.change(np.zeros(3, np.float32))
 
 
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_batch_of_a_loader_is_refused(monkeypatch, size) -> None:
+    """A shuffled loader, or any batch of fixed size, is not what the accounting is about."""
+
+    def loaded(self, mechanism):
+        mechanism.sample(len(self.units))
+        order = np.random.default_rng(1).permutation(len(self.units))
+        return [self.units[i] for i in order[:size]]
+
+    training = Training(ToyTask(), DATA, settings_of(), generator=ChosenGenerator([0, 2, 3, 6]))
+    training.change()
+    monkeypatch.setattr(PrivateTrainer, "_chosen", loaded)
+    with pytest.raises(PrivacyError, match=f"{size} units were clipped, and 4 were sampled"):
+        training.change()
+
+
 def test_too_few_records_are_refused_at_once() -> None:
     settings = settings_of(sampling_rate=0.01)
     with pytest.raises(ConfigError, match="too few for sampling_rate"):

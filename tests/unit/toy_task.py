@@ -132,7 +132,7 @@ def receipt_for(policy, *, ledger=None, seeded=False):
     if seeded:
         ledger.open_simulated("toy", organization="o", unit=policy.unit, budget=budget)
     else:
-        open_real(ledger, "toy", epsilon=policy.max_epsilon, delta=policy.delta)
+        open_real(ledger, "toy", unit=policy.unit, epsilon=policy.max_epsilon, delta=policy.delta)
     cost = budget.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round)
     return ledger.charge(cost, asset="toy", agreement="a" * 64, purpose="test", task="toy", round=1)
 
