@@ -163,6 +163,32 @@ def audit(
         raise typer.Exit(1)
 
 
+@app.command()
+def calibrate(
+    rate: Annotated[float, typer.Option(help="Sampling rate of a step.")],
+    epsilon: Annotated[float | None, typer.Option(help="Cap.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Noise multiplier.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds.")] = None,
+    delta: Annotated[float, typer.Option(help="δ.")] = 1e-5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a round.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Find the noise, the rounds or the ε of a plan from the two others."""
+    from fedcode.privacy.calibration import quote
+
+    found = quote(rate, steps, delta, epsilon=epsilon, noise_multiplier=noise, rounds=rounds)
+    plan, stops = found.plan, found.filter
+    if as_json:
+        values = {"noise_multiplier": plan.noise_multiplier, "rounds": plan.rounds}
+        shown = {"epsilon": stops.epsilon, "order": stops.order, "epsilon_shown": found.shown}
+        print(json.dumps(values | shown))
+        return
+    print(f"noise multiplier  {plan.noise_multiplier:.4f}")
+    print(f"rounds            {plan.rounds:,}")
+    print(f"stops at          ε = {stops.epsilon:.4g} by a Rényi filter of order {stops.order:g}")
+    print(f"shown at the end  ε = {found.shown:.4g} by PLD: the filter costs the difference")
+
+
 def main() -> NoReturn:
     """The program."""
     run(app, "fedcode")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fedcode.errors import ConfigError
 from fedcode.privacy import _validate
 from fedcode.privacy.accountant import NANO, ORDERS, Filter, converted, price
+from fedcode.privacy.accountant import epsilon as epsilon_of
 
 _SMALLEST_NOISE, _LARGEST_NOISE = 0.05, 1e5
 _STRIDE = 5
@@ -142,6 +143,57 @@ def smallest_noise(budget: Filter, plan: Plan, available_nano: int | None = None
         middle = (low + high) / 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return math.ceil(high * 10_000) / 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a plan is, once two of its noise, its rounds and its ε have decided the third.
+
+    Attributes:
+        plan: with its noise and rounds.
+        filter: (ε, δ) and the order: what stops the run.
+        shown: ε of all rounds by privacy loss distribution; the filter costs the difference.
+    """
+
+    plan: Plan
+    filter: Filter
+    shown: float
+
+
+def quote(
+    sampling_rate: float,
+    steps_per_round: int,
+    delta: float,
+    *,
+    epsilon: float | None = None,
+    noise_multiplier: float | None = None,
+    rounds: int | None = None,
+) -> Quote:
+    """Finds the one of ε, σ and T that is None.
+
+    Raises:
+        ConfigError: not exactly one of them is None, or there is none that fits.
+    """
+    if [epsilon, noise_multiplier, rounds].count(None) != 1:
+        raise ConfigError("two of epsilon, noise and rounds decide the third", "give two of them")
+    plan = Plan(
+        sampling_rate, 1 if rounds is None else rounds, steps_per_round, 1.0, noise_multiplier
+    )
+    if epsilon is None:
+        filter_ = smallest_epsilon(delta, [plan])
+    elif rounds is None:
+        affordable, filter_ = most_rounds(epsilon, delta, plan)
+        if not affordable:
+            raise ConfigError(
+                f"epsilon {epsilon:g} does not pay for one round", "choose more noise"
+            )
+        plan = replace(plan, rounds=affordable)
+    else:
+        found = calibrate(epsilon, delta, [plan])
+        filter_, plan = found.filter, replace(plan, noise_multiplier=found.noise_multipliers[0])
+    noise = plan.noise_multiplier or 0.0
+    shown = epsilon_of({(noise, sampling_rate): plan.rounds * steps_per_round}, delta)
+    return Quote(plan, filter_, shown)
 
 
 def _filters(epsilon: float, delta: float) -> list[Filter]:

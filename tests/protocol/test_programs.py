@@ -16,6 +16,7 @@ import pytest
 from officers import KEYS, policy
 from small import write_federation
 
+import fedcode.cli
 import fedcode_client.cli
 import fedcode_server.cli
 from fedcode.privacy.accountant import Filter, epsilon
@@ -59,7 +60,11 @@ class Done:
     stderr: str
 
 
-PROGRAMS = {"fedcode-server": fedcode_server.cli.main, "fedcode-client": fedcode_client.cli.main}
+PROGRAMS = {
+    "fedcode": fedcode.cli.main,
+    "fedcode-server": fedcode_server.cli.main,
+    "fedcode-client": fedcode_client.cli.main,
+}
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,16 @@ def refused(typed):
         return text
 
     return message
+
+
+def test_noise_is_found_for_a_budget(said, refused) -> None:
+    lines = said("fedcode calibrate --rate 0.1 --epsilon 8 --rounds 50").splitlines()
+    assert lines[0].split() == ["noise", "multiplier", "0.8574"]
+    assert lines[2] == "stops at          ε = 8 by a Rényi filter of order 3"
+    found = json.loads(said("fedcode calibrate --rate 0.1 --epsilon 8 --noise 0.8574 --json"))
+    assert found["rounds"] == 50
+    assert 6.9 < found["epsilon_shown"] < found["epsilon"] == 8.0
+    assert "decide the third" in refused("fedcode calibrate --rate 0.1 --epsilon 8")
 
 
 def test_the_coordinator_says_what_a_federation_costs(said) -> None:

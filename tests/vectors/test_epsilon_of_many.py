@@ -16,7 +16,7 @@ from scipy import integrate, stats
 from fedcode.errors import ConfigError
 from fedcode.privacy import accountant
 from fedcode.privacy.accountant import NANO, ORDERS, Filter, epsilon, epsilon_of_sums, price
-from fedcode.privacy.calibration import Plan, calibrate, most_rounds, smallest_epsilon
+from fedcode.privacy.calibration import Plan, calibrate, most_rounds, quote, smallest_epsilon
 
 DELTA = 1e-5
 
@@ -206,6 +206,30 @@ def test_without_noise_there_is_no_question() -> None:
         smallest_epsilon(DELTA, [Plan(0.1, 5)])
     with pytest.raises(ConfigError, match="no noise multiplier"):
         most_rounds(8.0, DELTA, Plan(0.1, 5))
+
+
+def test_two_of_noise_rounds_and_epsilon_decide_the_third() -> None:
+    first = quote(0.1, 2, DELTA, epsilon=8.0, rounds=20)
+    noise = first.plan.noise_multiplier
+    assert first.shown == epsilon({(noise, 0.1): 40}, DELTA) < 8.0 == first.filter.epsilon
+    assert quote(0.1, 2, DELTA, epsilon=8.0, noise_multiplier=noise).plan.rounds == 20
+    assert 7.9 < quote(0.1, 2, DELTA, noise_multiplier=noise, rounds=20).filter.epsilon <= 8.0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epsilon": 8.0}, "decide the third"),
+        ({"epsilon": 8.0, "rounds": 3, "noise_multiplier": 1.0}, "decide the third"),
+        ({"epsilon": 8.0, "rounds": 0}, "rounds must be an integer from 1"),
+        ({"epsilon": 0.0, "rounds": 1}, "epsilon must be a number above 0"),
+        ({"epsilon": 8.0, "noise_multiplier": 0.02}, "does not pay for one round"),
+        ({"rounds": 3, "noise_multiplier": math.nan}, "noise_multiplier must be"),
+    ],
+)
+def test_a_question_that_has_no_answer_is_refused(given, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        quote(0.1, 1, DELTA, **given)
 
 
 def test_all_three_questions_take_less_than_a_second() -> None:
