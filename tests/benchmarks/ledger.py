@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
-from fedcode.privacy.account import Totals
 from fedcode.privacy.accountant import Cost, Filter
-from fedcode.privacy.chain import Chain
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.privacy.migrations import scripts
+from fedcode.privacy.ledger.account import Totals
+from fedcode.privacy.ledger.chain import Chain
+from fedcode.privacy.ledger.migrations import scripts
 from fedcode.record import PrivacyUnit
 from tests.benchmarks.figure import Figure, at_least, at_most, seconds
 

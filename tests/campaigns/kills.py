@@ -17,7 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 
-from fedcode.privacy.chain import Chain
+from fedcode.privacy.ledger.chain import Chain
 from tests.campaigns.member import Site, Step
 
 POINTS = {

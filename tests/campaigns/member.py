@@ -21,10 +21,10 @@ from fedcode.errors import LedgerDamaged
 from fedcode.federation import ServerSettings, TrainingSettings
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.ledger.witness import CountersignedHead
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.release import ClippedSum, GaussianMechanism
-from fedcode.privacy.witness import CountersignedHead
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.member import Member
 from fedcode.trainer import LocalReport

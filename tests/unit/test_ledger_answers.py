@@ -9,14 +9,15 @@ import threading
 import pytest
 from officers import KEYS, open_real
 
-import fedcode.privacy.verification
+import fedcode.privacy.ledger.ledger
+import fedcode.privacy.ledger.verification
 from fedcode.errors import LedgerDamaged, PrivacyError
 from fedcode.privacy.accountant import Cost
-from fedcode.privacy.chain import Chain
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.privacy.migrations import scripts
-from fedcode.privacy.outbox import Seal
-from fedcode.privacy.witness import CountersignedHead
+from fedcode.privacy.ledger.chain import Chain
+from fedcode.privacy.ledger.migrations import scripts
+from fedcode.privacy.ledger.outbox import Seal
+from fedcode.privacy.ledger.witness import CountersignedHead
 
 MESSAGE = b"every number of the update " * 20
 
@@ -266,14 +267,14 @@ def test_damage_found_late_stops_every_charge(ledger, path, monkeypatch) -> None
     connection.commit()
     connection.close()
     go_on = threading.Event()
-    sound = fedcode.privacy.verification._sound
+    sound = fedcode.privacy.ledger.verification._sound
 
     def slow(chain):
         go_on.wait()
         return sound(chain)
 
-    monkeypatch.setattr(fedcode.privacy.verification, "_sound", slow)
-    monkeypatch.setattr(fedcode.privacy.ledger, "PATIENCE", 0.0)
+    monkeypatch.setattr(fedcode.privacy.ledger.verification, "_sound", slow)
+    monkeypatch.setattr(fedcode.privacy.ledger.ledger, "PATIENCE", 0.0)
     with BudgetLedger.open(path) as late:
         assert not late.verified()
         charge(late, 50)
@@ -291,7 +292,7 @@ def test_damage_found_late_stops_every_charge(ledger, path, monkeypatch) -> None
 
 def test_an_opening_can_be_closed_before_all_is_verified(ledger, path, monkeypatch) -> None:
     ledger.close()
-    monkeypatch.setattr(fedcode.privacy.ledger, "PATIENCE", 0.0)
+    monkeypatch.setattr(fedcode.privacy.ledger.ledger, "PATIENCE", 0.0)
     for _ in range(20):
         BudgetLedger.open(path).close()
 

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from officers import KEYS, STRANGER, open_real, policy
 
-import fedcode.privacy.chain
-import fedcode.privacy.totals
+import fedcode.privacy.ledger.chain
+import fedcode.privacy.ledger.totals
 from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy.accountant import Cost, Filter
-from fedcode.privacy.chain import Chain
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.privacy.migrations import scripts
+from fedcode.privacy.ledger.chain import Chain
+from fedcode.privacy.ledger.migrations import scripts
 from fedcode.record import PrivacyUnit
 
 ORDER = 32.0
@@ -95,8 +95,8 @@ def clock(monkeypatch):
             return self.time.isoformat(timespec="microseconds")
 
     clock = Clock()
-    monkeypatch.setattr(fedcode.privacy.chain, "now", clock.now)
-    monkeypatch.setattr(fedcode.privacy.totals, "now", clock.now)
+    monkeypatch.setattr(fedcode.privacy.ledger.chain, "now", clock.now)
+    monkeypatch.setattr(fedcode.privacy.ledger.totals, "now", clock.now)
     return clock
 
 

@@ -304,8 +304,8 @@ def test_rows_cut_off_at_the_end_are_noticed_by_who_remembers_the_head(path, led
 
 def forge(path, kind, body):
     """Adds a row whose hash is right, as someone would who can run this program."""
-    from fedcode.privacy.chain import Chain
-    from fedcode.privacy.migrations import scripts
+    from fedcode.privacy.ledger.chain import Chain
+    from fedcode.privacy.ledger.migrations import scripts
 
     with Chain(path, scripts=scripts()) as chain, chain.writing():
         chain.append(kind, "asset", body)

@@ -10,7 +10,7 @@ resets nothing. A charge goes through three states, each on disk before the next
 * SENT: they have left.
 
 A crash between two of them leaves the budget spent. Rows are only added
-(:mod:`fedcode.privacy.chain`).
+(:mod:`fedcode.privacy.ledger.chain`).
 """
 
 from __future__ import annotations
@@ -24,15 +24,13 @@ from typing import Any, Self
 
 from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
-from fedcode.privacy.account import Account, Caps
 from fedcode.privacy.accountant import Cost, Filter, epsilon, price
-from fedcode.privacy.chain import DAMAGED, Chain, Entry
-from fedcode.privacy.charge import Answer, Charge
-from fedcode.privacy.migrations import scripts
-from fedcode.privacy.organization import SignedPolicy
-from fedcode.privacy.outbox import Outbox, Seal
-from fedcode.privacy.receipt import LEDGER, Receipt
-from fedcode.privacy.replay import (
+from fedcode.privacy.ledger.account import Account, Caps
+from fedcode.privacy.ledger.chain import DAMAGED, Chain, Entry
+from fedcode.privacy.ledger.charge import Answer, Charge
+from fedcode.privacy.ledger.migrations import scripts
+from fedcode.privacy.ledger.outbox import Outbox, Seal
+from fedcode.privacy.ledger.replay import (
     ADOPTED,
     ARMED,
     LATCHED,
@@ -44,12 +42,12 @@ from fedcode.privacy.replay import (
     changed,
     read_account,
 )
-from fedcode.privacy.totals import check, totals
-from fedcode.privacy.verification import PATIENCE, Verification, verify
-from fedcode.privacy.witness import CountersignedHead
+from fedcode.privacy.ledger.totals import check, totals
+from fedcode.privacy.ledger.verification import PATIENCE, Verification, verify
+from fedcode.privacy.ledger.witness import CountersignedHead
+from fedcode.privacy.organization import SignedPolicy
+from fedcode.privacy.receipt import LEDGER, Receipt
 from fedcode.record import PrivacyUnit
-
-__all__ = ["Account", "Answer", "BudgetLedger", "Charge", "Receipt"]
 
 _MEMORY = ":memory:"
 

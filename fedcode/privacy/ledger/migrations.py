@@ -15,7 +15,7 @@ from importlib.resources import files
 
 def scripts() -> list[str]:
     """The scripts in order; the first one makes an empty file a ledger."""
-    folder = files("fedcode.privacy").joinpath("schema")
+    folder = files("fedcode.privacy.ledger").joinpath("schema")
     found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [file.read_text(encoding="utf-8") for file in found]
 

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedcode.errors import PrivacyError
-from fedcode.privacy.chain import Chain
+from fedcode.privacy.ledger.chain import Chain
 from fedcode.privacy.receipt import Receipt
 
 _NONCE = 12

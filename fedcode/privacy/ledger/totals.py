@@ -11,9 +11,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from fedcode.errors import BudgetExhausted
-from fedcode.privacy.account import WINDOW, Account, Totals
 from fedcode.privacy.accountant import NANO, Cost, Filter
-from fedcode.privacy.chain import Chain, now
+from fedcode.privacy.ledger.account import WINDOW, Account, Totals
+from fedcode.privacy.ledger.chain import Chain, now
 
 _TOTALS = "kind IN ('RESERVED', 'REFUNDED')"
 

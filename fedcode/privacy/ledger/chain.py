@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fedcode.errors import LedgerDamaged, PrivacyError
-from fedcode.privacy.migrations import migrate, version
+from fedcode.privacy.ledger.migrations import migrate, version
 
 START = "0" * 64
 """What the first row has for the hash of the row before it."""
@@ -83,7 +83,8 @@ class Chain:
 
     Args:
         path: the file, or ``:memory:``.
-        scripts: of the schema, see :mod:`fedcode.privacy.migrations`; a later file is refused.
+        scripts: of the schema (see :mod:`~fedcode.privacy.ledger.migrations`); a later file than
+            they make is refused.
         read_only: nothing is written, and a missing file is an error.
     """
 

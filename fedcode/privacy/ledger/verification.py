@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 
 from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
-from fedcode.privacy.chain import DAMAGED, START, Chain, Entry
-from fedcode.privacy.replay import Replay
+from fedcode.privacy.ledger.chain import DAMAGED, START, Chain, Entry
+from fedcode.privacy.ledger.replay import Replay
 
 PATIENCE = 0.5
 """Seconds that an opening waits: enough for ten thousand rows, which are then all checked."""

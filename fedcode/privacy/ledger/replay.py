@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from fedcode.errors import PrivacyError
-from fedcode.privacy.account import WINDOW, Account, Caps, Totals
 from fedcode.privacy.accountant import Cost
-from fedcode.privacy.chain import Entry
+from fedcode.privacy.ledger.account import WINDOW, Account, Caps, Totals
+from fedcode.privacy.ledger.chain import Entry
+from fedcode.privacy.ledger.witness import CountersignedHead
 from fedcode.privacy.organization import OrganizationPolicy, SignedPolicy
-from fedcode.privacy.witness import CountersignedHead
 from fedcode.record import PrivacyUnit
 
 OPENED, ADOPTED, RESERVED, ARMED, SENT, REFUNDED, LATCHED, WITNESSED = (
