@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,27 +22,10 @@ from pathlib import Path
 from fedcode.errors import LedgerDamaged, PrivacyError
 from fedcode.privacy.ledger import BudgetLedger
 from tests.campaigns.kills import traced
-from tests.campaigns.member import Site, Step
+from tests.campaigns.member import Killed, Site, Step, apart
 
 ROUNDS = 4
 STATEMENTS = 150  # of a life, about: the fault comes before one of them
-
-
-def in_child(work: Callable[[], None]) -> bool:
-    """Whether ``work`` came to its end in a forked process; it may have been killed."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:  # noqa: BLE001  the parent sees the code, a person the text
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a member failed otherwise"
-    return os.WIFEXITED(status)
 
 
 def at_statement(number: int, act: Callable[[], None]) -> Step:
@@ -63,16 +45,16 @@ def live_with(site: Site, draw: random.Random, act: Callable[[], None]) -> Count
     """A life in which a fault happens, and whether the member was refused something."""
     number = draw.randrange(1, STATEMENTS)
 
-    def life() -> None:
+    def life() -> list[int]:
         traced(at_statement(number, act))
-        # what cannot be written is refused by a code, or before a member is there, by an error
-        with contextlib.suppress(PrivacyError):
-            site.live(ROUNDS)
+        return site.live(ROUNDS)
 
-    in_child(life)
+    # what cannot be written is refused by a code, or before a member is there, by an error
+    with contextlib.suppress(PrivacyError):
+        apart(life)
     before = site.lines()
-    site.check()
-    site.live(1)
+    apart(site.check)
+    apart(lambda: site.live(1))
     assert len(site.lines()) == len(before) + 2, "it does not go on when the fault is over"
     return Counter({"faults": 1})
 
@@ -89,12 +71,12 @@ def full_disk(site: Site, draw: random.Random) -> Counter[str]:
                 pages = connection.execute("PRAGMA page_count").fetchone()[0]
                 connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    def life() -> None:
+    def life() -> list[int]:
         traced(lambda _statement: None, writers.append)
-        assert site.live(60, act), "the disk was full, and nothing was refused"
+        return site.live(60, act)
 
-    in_child(life)
-    site.check()
+    assert apart(life), "the disk was full, and nothing was refused"
+    apart(site.check)
     return Counter({"faults": 1})
 
 
@@ -149,7 +131,8 @@ def torn_write(site: Site, draw: random.Random) -> Counter[str]:
         traced(come)
         site.live(ROUNDS, come)
 
-    if in_child(life):
+    with contextlib.suppress(Killed):
+        apart(life)
         return Counter()
     before, after = map(int, sizes.read_text(encoding="utf-8").split())
     if after <= before:
@@ -161,24 +144,23 @@ def torn_write(site: Site, draw: random.Random) -> Counter[str]:
     else:
         content[start:after] = draw.randbytes(after - start)
     wal.write_bytes(content)
-    site.check()
-    site.live(1)
-    site.check()
+    apart(site.check)
+    apart(lambda: site.live(1))
+    apart(site.check)
     return Counter({"faults": 1})
 
 
 def garbage(site: Site, draw: random.Random) -> Counter[str]:
     """A piece of a file is overwritten: found, or nothing that counts has changed."""
-    site.live(ROUNDS)
-    witness = site.head()
-    rows = _rows(site.ledger)
+    apart(lambda: site.live(ROUNDS))
+    witness, rows = site.head(), _rows(site.ledger)
     content = bytearray(site.ledger.read_bytes())
     length = draw.choice([1, 16, 512, 4096])
     start = draw.randrange(len(content))
     content[start : start + length] = draw.randbytes(min(length, len(content) - start))
     site.ledger.write_bytes(content)
     try:
-        site.check(witness)
+        apart(lambda: site.check(witness))
     except PrivacyError:
         found = "found"
     else:
@@ -191,17 +173,18 @@ def garbage(site: Site, draw: random.Random) -> Counter[str]:
 
 def snapshot(site: Site, draw: random.Random) -> Counter[str]:
     """A copy of the folder comes back after the ledger has gone on."""
-    site.live(1 + draw.randrange(ROUNDS))
+    rounds, more = 1 + draw.randrange(ROUNDS), 1 + draw.randrange(ROUNDS)
+    apart(lambda: site.live(rounds))
     copy = Path(f"{site.folder}-snapshot")
     shutil.copytree(site.folder, copy)
     lines = site.lines()
-    site.live(1 + draw.randrange(ROUNDS))
+    apart(lambda: site.live(more))
     witness = site.head()
     shutil.rmtree(site.folder)
     copy.rename(site.folder)
     assert site.lines() == lines
     try:
-        BudgetLedger.open(site.ledger, witnessed=[witness]).close()
+        apart(lambda: site.check(witness))
     except LedgerDamaged:
         return Counter({"faults": 1})
     raise AssertionError("a ledger that was set back has opened")

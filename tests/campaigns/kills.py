@@ -13,12 +13,11 @@ import signal
 import sqlite3
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 
 from fedcode.privacy.ledger.chain import Chain
-from tests.campaigns.member import Site, Step
+from tests.campaigns.member import Killed, Site, Step, apart
 
 POINTS = {
     "opened": 1,
@@ -42,22 +41,7 @@ LONGEST = 0.02  # seconds that a member lives before a random kill
 
 def kill(site: Site, point: str, draw: random.Random) -> bool:
     """Lets a member live until ``point``; says whether it was killed before its end."""
-    after = draw.randrange(POINTS[point])
-    child = os.fork()
-    if child == 0:
-        _live(site, point, after)
-    if point == "some time":
-        time.sleep(draw.uniform(0, LONGEST))
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status):
-        assert os.WEXITSTATUS(status) == 0, f"a member failed at {point}"
-    return os.WIFSIGNALED(status)
-
-
-def _live(site: Site, point: str, after: int) -> None:
-    """In the child: kills itself the ``after``-th time that it comes to ``point``."""
-    left = after
+    left, when = draw.randrange(POINTS[point]), draw.uniform(0, LONGEST)
 
     def come(name: str) -> None:
         nonlocal left
@@ -66,14 +50,19 @@ def _live(site: Site, point: str, after: int) -> None:
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    code = 1
-    try:
+    def life() -> list[int]:
+        if point == "some time":
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it ends the process
+            signal.setitimer(signal.ITIMER_REAL, when)
         traced(come)
-        code = 1 if site.live(ROUNDS, come) else 0
-    except Exception:  # noqa: BLE001  the parent sees the code, a person the text
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+        return site.live(ROUNDS, come)
+
+    try:
+        refused = apart(life)
+    except Killed:
+        return True
+    assert not refused, f"a member refused at {point}"
+    return False
 
 
 def traced(
@@ -108,7 +97,7 @@ def campaign(times: int, seed: int = 1) -> Counter[str]:
                 site, lives, lost = Site(), 0, 0
             killed = kill(site, point, draw)
             done += Counter({"kills": killed, f"at {point}": killed})
-            now = site.check()
+            now = apart(site.check)
             assert now <= lost + killed, "a kill lost more than one reservation"
             lost, lives = now, lives + 1
     finally:

@@ -8,16 +8,19 @@ What leaves is a line in the file ``wire``: the round and the digest of the byte
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from fedcode.agreement import Agreement
-from fedcode.errors import LedgerDamaged
+from fedcode.errors import LedgerDamaged, PrivacyError
 from fedcode.federation import ServerSettings, TrainingSettings
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
@@ -51,6 +54,48 @@ AGREEMENT = Agreement(
     ServerSettings(),
 )
 Step = Callable[[str], None]
+Result = TypeVar("Result", int, bool, str, list, tuple, None)
+
+
+class Killed(Exception):
+    """The process did not come to its end."""
+
+
+def apart(work: Callable[[], Result]) -> Result:
+    """What ``work`` returns in a process of its own, as JSON has it.
+
+    Whoever forks must have had no threads, and a ledger has one: so whoever runs a campaign opens
+    no ledger itself.
+
+    Raises:
+        Killed: the process was killed.
+        LedgerDamaged, PrivacyError: what the process has raised.
+        AssertionError: it has raised anything else; the text is on stderr.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        try:
+            said = {"result": work()}
+        except PrivacyError as error:
+            said = {"error": type(error).__name__, "text": str(error)}
+        except BaseException:  # noqa: BLE001  the parent sees that, a person the text
+            traceback.print_exc()
+            said = {"error": "other", "text": "a member failed otherwise"}
+        os.write(write, json.dumps(said).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    if not text:
+        raise Killed
+    said = json.loads(text)
+    if "error" in said:
+        kinds = {"LedgerDamaged": LedgerDamaged, "other": AssertionError}
+        raise kinds.get(said["error"], PrivacyError)(said["text"])
+    return said["result"]
 
 
 class NoiseTrainer:
