@@ -52,6 +52,7 @@ _CODES = {
     "agreement": "the agreement is not what it signed",
     "plan": "the coordinator's plan is not what was agreed on",
     "failed": "its training failed",
+    "policy": "its policy does not permit the round",
 }
 
 

@@ -17,6 +17,14 @@ from fedcode.trainer import LocalReport, Trainer
 from fedcode.wire import Plan, Refusal, RefusalCode, Update, decode, encode
 
 
+class _Refused(Exception):
+    """The reason why nothing else is answered."""
+
+    def __init__(self, code: RefusalCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class Member:
     """One organization's half.
 
@@ -59,22 +67,29 @@ class Member:
 
     def answer(self, data: bytes) -> bytes:
         """The bytes of an update, or of a refusal that says no more than a code."""
-        digest = self._agreement.digest()
+        number = 1
         try:
-            plan = decode(data, weights=self._agreement.weights)
-        except WireError:
-            return encode(Refusal(digest, 1, self.name, RefusalCode.PLAN))
-        if not isinstance(plan, Plan):
-            return encode(Refusal(digest, 1, self.name, RefusalCode.PLAN))
-        try:
+            plan = self._plan(data)
+            number = plan.round
             return self._answer(plan, hashlib.sha256(data).hexdigest())
+        except _Refused as refused:
+            code = refused.code
         except BudgetExhausted:
             code = RefusalCode.BUDGET
         except PolicyRefusal:
             code = RefusalCode.POLICY
         except Exception as error:  # noqa: BLE001  a text could hold source code: none may leave
             self.error, code = error, RefusalCode.FAILED
-        return encode(Refusal(digest, plan.round, self.name, code))
+        return encode(Refusal(self._agreement.digest(), number, self.name, code))
+
+    def _plan(self, data: bytes) -> Plan:
+        try:
+            plan = decode(data, weights=self._agreement.weights)
+        except WireError:
+            raise _Refused(RefusalCode.PLAN) from None
+        if not isinstance(plan, Plan):
+            raise _Refused(RefusalCode.PLAN)
+        return plan
 
     def _answer(self, plan: Plan, asked: str) -> bytes:
         """The bytes for ``plan``, of which ``asked`` is the digest: always the same for the same.
@@ -82,27 +97,21 @@ class Member:
         A round is answered once: the same plan again gets the same bytes again, and another plan
         for the same round is refused.
         """
-        code = self._object(plan)
-        before = None
-        if code is None:
-            before = self._ledger.answer(self.asset, plan.agreement, plan.round)
-        if before is not None and before.plan == asked and before.message is not None:
-            return before.message
-        if before is not None:
-            code = RefusalCode.PLAN
-        if code is not None:
-            return encode(Refusal(self._agreement.digest(), plan.round, self.name, code))
-        return self._take_part(plan, asked)
+        self._consent(plan)
+        before = self._ledger.answer(self.asset, plan.agreement, plan.round)
+        if before is None:
+            return self._take_part(plan, asked)
+        if before.plan != asked or before.message is None:
+            raise _Refused(RefusalCode.PLAN)
+        return before.message
 
-    def _object(self, plan: Plan) -> RefusalCode | None:
-        """Consent: the reason not to take part, if there is one."""
+    def _consent(self, plan: Plan) -> None:
+        """Refuses what is not what was agreed on."""
         if plan.agreement != self._agreement.digest():
-            return RefusalCode.AGREEMENT
-        if self.name not in plan.cohort or not set(plan.cohort) <= set(self._agreement.roster):
-            return RefusalCode.PLAN
-        if plan.round > self._agreement.rounds:
-            return RefusalCode.PLAN
-        return None
+            raise _Refused(RefusalCode.AGREEMENT)
+        known = set(plan.cohort) <= set(self._agreement.roster)
+        if self.name not in plan.cohort or not known or plan.round > self._agreement.rounds:
+            raise _Refused(RefusalCode.PLAN)
 
     def _permit(self, plan: Plan) -> None:
         """Holds the round against what the organization's officers have signed.

@@ -13,6 +13,7 @@ from fedcode.rounds.coordinator import Coordinator
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
 from fedcode.wire import Refusal, RefusalCode, decode, encode
+from fedcode.wire.messages import ReceivedUpdate
 
 # Members that do not take part.
 
@@ -107,6 +108,28 @@ def test_a_round_that_fails_before_anything_is_computed_is_given_back() -> None:
     federation.run(2)
     assert states(federation, "b") == [(1, "REFUNDED", COST.nano), (2, "REFUNDED", COST.nano)]
     assert federation.ledgers["b"].spent("code") == 0
+
+
+# What the officers have signed.
+
+
+@pytest.mark.parametrize(
+    ("changes", "cohort"),
+    [({"purpose": "sale"}, None), ({"task": "other"}, None), ({}, ("a",))],
+    ids=["purpose", "task", "cohort"],
+)
+def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes, cohort) -> None:
+    trainers = {name: PullTrainer(1.0, generator=None) for name in "abc"}
+    federation = Federation(agreement_of(**changes), seeded=False, trainers=trainers)
+    member, ledger = federation.members["a"], federation.ledgers["a"]
+    answer = member.answer(plan(federation.agreement, cohort=cohort))
+    assert decode(answer, weights=WEIGHTS).code == RefusalCode.POLICY
+    assert ledger.spent("code") == 0
+    assert not trainers["a"].changes
+    permitted = Federation(agreement_of(), seeded=False, trainers=trainers).members["a"]
+    assert isinstance(
+        decode(permitted.answer(plan(agreement_of())), weights=WEIGHTS), ReceivedUpdate
+    )
 
 
 # A round is answered once.
