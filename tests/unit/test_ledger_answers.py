@@ -86,6 +86,15 @@ def test_a_later_rounds_message_takes_the_place(ledger) -> None:
     assert ledger.verify() == 5
 
 
+def test_an_empty_outbox_takes_no_room(ledger, path) -> None:
+    ledger.arm(charge(ledger), "p", bytes(3_000_000))
+    ledger.empty_outbox()
+    ledger.close()
+    assert path.stat().st_size < 300_000
+    with BudgetLedger.open(path) as again:
+        assert again.verify() == 3
+
+
 def test_what_was_not_armed_is_not_sent(ledger) -> None:
     receipt = charge(ledger)
     with pytest.raises(PrivacyError, match="is RESERVED, not ARMED"):

@@ -173,7 +173,9 @@ class Chain:
 
     def shrink(self) -> None:
         """Gives pages that are not in use any more back to the disk."""
-        self.query("PRAGMA incremental_vacuum")
+        self._check_process()
+        with self._lock, self._told("written"):
+            self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` frees one
 
     def interrupt(self) -> None:
         """Ends a query of another thread."""
