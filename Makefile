@@ -16,7 +16,7 @@ export FLWR_UPDATE_CHECK := 0
 demo: $(READY)
 	@rm -rf $(OUT)
 	@$(BIN)/fedcode simulate --compare --out $(OUT)
-	@$(BIN)/fedcode audit $(OUT) --trials 4000
+	@$(BIN)/fedcode audit $(OUT) --trials 2000
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

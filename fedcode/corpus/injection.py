@@ -66,7 +66,7 @@ def receiver(tokens: Sequence[str], dot: int) -> str:
 
 
 def attributes(tokens: Sequence[str]) -> dict[tuple[str, bool], tuple[str, ...]]:
-    """The attribute names of a file, by receiver and by whether they are called, sorted."""
+    """The attribute names in some code, by receiver and by whether they are called, sorted."""
     found: dict[tuple[str, bool], set[str]] = {}
     for i in range(1, len(tokens) - 2):
         if tokens[i] == "." and is_operand_end(tokens[i - 1]) and is_name(tokens[i + 1]):
@@ -81,7 +81,7 @@ class Function:
 
     Attributes:
         tokens: normalized lexer tokens, decorators and signature included.
-        attributes: what :func:`attributes` found in the function's file.
+        attributes: what :func:`attributes` found in the function itself.
     """
 
     tokens: Tokens
@@ -315,7 +315,7 @@ def _is_operand(function: Function, start: int) -> bool:
 
 
 def wrong_attribute(function: Function) -> Iterator[Site]:
-    """Another attribute of the same file: of the same receiver where it has others."""
+    """Another attribute that the function uses: of the same receiver where it has others."""
     tokens = function.tokens
     for i, token in function.code():
         if token != "." or not is_operand_end(tokens[i - 1]) or not is_name(tokens[i + 1]):

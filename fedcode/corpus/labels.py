@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -28,7 +27,8 @@ class InjectedBugs:
     A function is eligible if at least one pattern could strike in it and it is not too long to be
     read as a whole; all others stay unlabelled. Whether an eligible function becomes defective is
     the toss of a coin that knows its unit and ``seed`` alone, so neither its length nor its
-    content, nor the order of reading, gives the label away. A function exists in one version only.
+    content, nor the order of reading, gives the label away. A function exists in one version only,
+    which depends on that function alone: taking another one away changes nothing in it.
 
     Attributes:
         seed: of all choices. Another seed gives other bugs in another half of the functions.
@@ -43,15 +43,13 @@ class InjectedBugs:
         return replace(corpus, files=tuple(self._label_file(file) for file in corpus.files))
 
     def _label_file(self, file: SourceFile) -> SourceFile:
-        names = attributes(file.tokens)
-        return replace(file, records=tuple(self._label_record(r, names) for r in file.records))
+        return replace(file, records=tuple(self._label_record(r) for r in file.records))
 
-    def _label_record(
-        self, record: Record, names: Mapping[tuple[str, bool], tuple[str, ...]]
-    ) -> Record:
+    def _label_record(self, record: Record) -> Record:
         if record.kind != "function" or len(record.tokens) > self.longest:
             return replace(record, label=None)
-        found = sites(Function(record.tokens, names))
+        # a bug is made of the function's own words: another function's would tell of that one
+        found = sites(Function(record.tokens, attributes(record.tokens)))
         if not found:
             return replace(record, label=None)
         if self._draw(record, "defective", 2) == 0:

@@ -16,7 +16,7 @@ def versions(pattern, text):
     """All defective versions of the only function of ``text``, as readable strings."""
     file = parse("a.py", text)
     tokens = next(r.tokens for r in file.records if r.kind == "function")
-    function = Function(tokens, attributes(file.tokens))
+    function = Function(tokens, attributes(tokens))
     found = BY_NAME[pattern].find(function)
     return {" ".join(s.apply(tokens, i)) for s in found for i in range(len(s.choices))}
 
@@ -76,7 +76,7 @@ def test_a_variable_is_only_mistaken_for_one_bound_above():
 def test_the_signature_and_decorators_stay_as_they_are():
     text = "@d(a < 1)\ndef f(a, b=1 < 2, *, c=x.y):\n    pass\n"
     file = parse("a.py", text)
-    assert sites(Function(file.records[0].tokens, attributes(file.tokens))) == {}
+    assert sites(Function(file.records[0].tokens, attributes(file.records[0].tokens))) == {}
 
 
 SOURCE = (
@@ -153,7 +153,7 @@ def test_every_pattern_is_drawn(clean, labelled):
     drawn = set()
     for before, after in zip(clean.records(), labelled.records(), strict=True):
         if after.label == 1:
-            function = Function(before.tokens, attributes(clean.files[0].tokens))
+            function = Function(before.tokens, attributes(before.tokens))
             drawn |= {
                 pattern.name
                 for pattern, found in sites(function).items()
@@ -162,3 +162,16 @@ def test_every_pattern_is_drawn(clean, labelled):
                 if site.apply(before.tokens, choice) == after.tokens
             }
     assert drawn == set(BY_NAME)
+
+
+def test_a_function_that_is_taken_away_changes_no_other():
+    """Read anew, with and without: what one function says stands in no other one's record."""
+    source = "\n\n\n".join(f"def f{n}(a):\n    return a.left_{n}[a.right_{n}]" for n in range(200))
+    secret = "\n\n\ndef secret(a):\n    return a.hidden_salary[a.hidden_bonus]\n"
+    without, with_ = (
+        {r.unit: r for r in InjectedBugs(3).label(Corpus("c", (parse("a.py", text),))).records()}
+        for text in (source, source + secret)
+    )
+    assert {u.partition("::")[2] for u in set(with_) - set(without)} == {"secret"}
+    assert all(with_[unit] == record for unit, record in without.items())
+    assert sum(record.label == 1 for record in without.values()) > 50

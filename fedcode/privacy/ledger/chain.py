@@ -110,7 +110,7 @@ class Chain:
             raise PrivacyError(
                 f"the ledger {path} cannot be opened: {error}", "is its folder there and writable?"
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise LedgerDamaged(f"{path} is not a ledger: {error}", DAMAGED) from error
         if found != len(scripts):
             self.close()
@@ -219,7 +219,7 @@ class Chain:
                 raise LedgerDamaged(
                     f"the file of the ledger {self._name} is damaged outside its rows", DAMAGED
                 )
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise LedgerDamaged(
                 f"row {last[0] + 1} of the ledger {self._name} cannot be read: {error}", DAMAGED
             ) from error
@@ -257,7 +257,7 @@ class Chain:
             yield
         except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
             raise PrivacyError(f"the ledger {self._name} cannot be {what}: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise LedgerDamaged(f"the ledger {self._name} is damaged: {error}", DAMAGED) from error
 
     def _check_process(self) -> None:
