@@ -20,11 +20,13 @@ class LocalReport:
         loss: mean loss per sampled example; None if none was sampled or nothing was optimized.
         examples: how many were sampled, over all steps.
         empty_steps: steps whose Poisson batch was empty (noise alone).
+        left_out: units that were sampled and added nothing, for their gradient was not finite.
     """
 
     loss: float | None = None
     examples: int = 0
     empty_steps: int = 0
+    left_out: int = 0
 
 
 class Trainer(Protocol):

@@ -201,9 +201,10 @@ def _training(task: TaskResult, members: Sequence[str]) -> Grid:
                 str(len(played)),
                 f"{sum(part.examples for part in played):,}",
                 f"{sum(part.empty_steps for part in played):,}",
+                f"{sum(part.left_out for part in played):,}",
                 table.number(losses[0] if losses else None, 3),
                 table.number(losses[-1] if losses else None, 3),
             ]
         )
-    head = ["Organization", "Rounds", "Examples drawn", "Empty steps", "First loss", "Last loss"]
-    return Grid(head, rows)
+    drawn = ["Examples drawn", "Empty steps", "Left out"]
+    return Grid(["Organization", "Rounds", *drawn, "First loss", "Last loss"], rows)

@@ -108,6 +108,7 @@ class MemberRound(Part):
     loss: float | None
     examples: int
     empty_steps: int
+    left_out: int
 
 
 class Round(Part):

@@ -40,6 +40,7 @@ B = TypeVar("B")
 NoiseOf = Callable[[Receipt], SecureGenerator]
 
 _NORMALIZED_FLOOR = 0.01
+_ROUNDING = 1e-6  # of a norm in float32: what is clipped stays below C all the same
 
 
 class PrivateNetwork:
@@ -97,6 +98,7 @@ class PrivateOptimizer(DPOptimizer):
         self._mechanism = mechanism
         self._settings = settings
         self._clipped = 0  # units in this step
+        self.left_out = 0  # units whose gradient was not finite, in all steps
 
     def gather(self, owners: Sequence[int], sums: dict[nn.Parameter, Tensor], units: int) -> None:
         """Adds this batch's per-record gradients to ``sums``, and forgets them.
@@ -124,20 +126,32 @@ class PrivateOptimizer(DPOptimizer):
         self.clip_and_accumulate()
 
     def clip_and_accumulate(self) -> None:
-        """Adds the clipped gradients, one per unit, to the sum, and forgets them."""
-        if self._settings.clipping == "flat":
-            super().clip_and_accumulate()
-        else:
-            samples = self.grad_samples
-            squares = torch.stack([g.flatten(1).square().sum(1) for g in samples]).sum(0)
-            norms = squares.sqrt()
-            factors = self.max_grad_norm / (norms + _NORMALIZED_FLOOR * self.max_grad_norm)
-            for parameter, sample in zip(self.params, samples, strict=True):
-                part = torch.einsum("i,i...", factors, sample)
-                total = parameter.summed_grad
-                parameter.summed_grad = part if total is None else total + part
-        for parameter in self.params:
+        """Adds the clipped gradients, one per unit, to the sum, and forgets them.
+
+        A unit whose gradient is not finite adds nothing, and nobody is told: whether there was one
+        is as private as the gradient.
+        """
+        samples = self.grad_samples
+        norms = torch.stack([g.flatten(1).square().sum(1) for g in samples]).sum(0).sqrt()
+        finite = torch.isfinite(norms)
+        self.left_out += int((~finite).sum())
+        if not finite.all():
+            for sample in samples:
+                sample[~finite] = 0
+            norms = torch.where(finite, norms, 0)
+        factors = self._factors(norms)
+        for parameter, sample in zip(self.params, samples, strict=True):
+            part = torch.einsum("i,i...", factors, sample)
+            total = parameter.summed_grad
+            parameter.summed_grad = part if total is None else total + part
             parameter.grad_sample = None
+
+    def _factors(self, norms: Tensor) -> Tensor:
+        """By what gradients of these norms, shape (units,), are multiplied."""
+        if self._settings.clipping == "normalized":
+            return self.max_grad_norm / (norms + _NORMALIZED_FLOOR * self.max_grad_norm)
+        smallest = torch.finfo(norms.dtype).tiny
+        return (self.max_grad_norm * (1 - _ROUNDING) / norms.clamp(min=smallest)).clamp(max=1.0)
 
     def add_noise(self) -> None:
         """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
@@ -201,8 +215,11 @@ class PrivateTrainer(Generic[E, B]):
     def train(self, weights: Vector, receipt: Receipt) -> Release:
         """K steps from ``weights``; the noised change of weights.
 
+        After the first sample nothing fails because of what is in the records: a refusal would say
+        without noise what was sampled.
+
         Raises:
-            TrainingError: a loss is not finite, or not one per example.
+            TrainingError: there is not one loss per example, or the weights have run away.
         """
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
         write(self._network.model, weights)
@@ -218,7 +235,8 @@ class PrivateTrainer(Generic[E, B]):
                 loss += self._accumulate(optimizer, group)
             optimizer.finish(anchor)
             seen, empty = seen + sum(map(len, chosen)), empty + (not chosen)
-        self.report = LocalReport(loss / seen if seen else None, seen, empty)
+        mean = loss / seen if seen else None
+        self.report = LocalReport(mean, seen, empty, optimizer.left_out)
         return mechanism.release(read(self._network.model) - weights)
 
     def _chosen(self, mechanism: GaussianMechanism) -> list[list[E]]:
@@ -243,14 +261,11 @@ class PrivateTrainer(Generic[E, B]):
         losses = self._task.losses(self._network.hooked, batch)
         if losses.shape != (size,):
             raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
-        total = losses.sum()
-        if not torch.isfinite(total):
-            raise TrainingError("the loss is not finite", "lower the learning rate")
         with warnings.catch_warnings():
             # embeddings take whole numbers: there is no gradient to pass on
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            torch.autograd.backward(total)
-        return total.item()
+            torch.autograd.backward(losses.sum())
+        return float(losses.detach().nan_to_num(0, 0, 0).sum())
 
     def _optimizer(self) -> torch.optim.Optimizer:
         parameters = [p for p in self._network.model.parameters() if p.requires_grad]

@@ -201,7 +201,10 @@ def _round(
         "refusals": {m: "budget" for m in members if m not in here},
         "epsilon": spent,
         "seconds": 6.4,
-        "local": {m: {"loss": 4.0 - 0.1 * number, "examples": 512, "empty_steps": 0} for m in here},
+        "local": {
+            m: {"loss": 4.0 - 0.1 * number, "examples": 512, "empty_steps": 0, "left_out": 0}
+            for m in here
+        },
     }
 
 

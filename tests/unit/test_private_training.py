@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Local DP-SGD against sums and steps written out by hand."""
 
+import math
+
 import numpy as np
 import opacus.optimizers.optimizer
 import pytest
@@ -9,6 +11,7 @@ import torch
 from scipy import stats
 from torch import nn
 from toy_task import (
+    WORDS,
     ChosenGenerator,
     ToyTask,
     Training,
@@ -196,7 +199,7 @@ def test_a_receipt_pays_for_one_round() -> None:
 
 
 def test_a_receipt_is_used_up_by_a_round_that_fails() -> None:
-    training = Training(ToyTask(scale=float("nan")), DATA, settings_of())
+    training = Training(WrongShape(lambda losses: losses.mean()), DATA, settings_of())
     receipt = receipt_for(training.policy)
     with pytest.raises(TrainingError):
         training.change(receipt=receipt)
@@ -246,12 +249,70 @@ def test_every_round_starts_with_a_fresh_optimizer() -> None:
     np.testing.assert_array_equal(training.change(), training.change())
 
 
-@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_round(scale) -> None:
-    training = Training(ToyTask(scale=scale), DATA, settings_of())
-    with pytest.raises(TrainingError, match="the loss is not finite") as found:
-        training.change()
-    assert "learning rate" in found.value.hint
+class Overflowing(ToyTask):
+    """The gradient of one record is not finite: crafted weights can bring that about."""
+
+    def __init__(self, which, value):
+        super().__init__()
+        self.which, self.value = which, value
+
+    def losses(self, model, batch):
+        losses = super().losses(model, batch)
+        factors = torch.ones(len(losses))
+        factors[self.which] = self.value
+        return losses * factors
+
+
+@pytest.mark.parametrize("clipping", ["flat", "normalized"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_record_whose_gradient_is_not_finite_adds_nothing_and_nobody_is_told(
+    value, clipping
+) -> None:
+    """A refusal would say without noise that the record was sampled."""
+    settings, chosen = settings_of(clipping=clipping), [0, 3, 4]
+    ordered = sorted(chosen, key=lambda i: len(DATA[i].tokens))
+    for which, left in enumerate(ordered):
+        overflowing = Training(
+            Overflowing(which, value), DATA, settings, generator=ChosenGenerator(chosen)
+        )
+        others = [DATA[i] for i in chosen if i != left]
+        expected = -clipped_sum(ToyTask(), others, settings, start(ToyTask()))
+        assert overflowing.change() == pytest.approx(expected, abs=1e-5)
+        assert overflowing.trainer.report.left_out == 1
+        assert math.isfinite(overflowing.trainer.report.loss)
+
+
+class Straight(ToyTask):
+    """No layer between that would keep a number small."""
+
+    def build(self):
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Embedding(WORDS, 4), nn.Dropout(0.0), nn.Linear(4, WORDS))
+
+
+def test_crafted_weights_do_not_tell_whether_a_record_was_sampled() -> None:
+    """Finite weights of a plan that overflow for the one record that holds a token."""
+    alone = len(DATA)
+    others = [record(i, 1, 2, 3, 1 + i % 5) for i in range(alone)]
+    data, generator = [*others, record(alone, 1, 7, 2)], ChosenGenerator([0, 3, alone])
+    training = Training(Straight(), data, settings_of(), generator=generator)
+    model = training.network.model
+    with torch.no_grad():
+        model[0].weight[7] = 3e38
+        model[2].weight[:] = 10.0
+        crafted = read(model)
+    assert np.isfinite(crafted).all()
+    with_ = training.trainer.train(crafted, receipt_for(training.policy)).vector
+    assert training.trainer.report.left_out == 1
+    generator.indices = [0, 3]
+    without = training.trainer.train(crafted, receipt_for(training.policy)).vector
+    np.testing.assert_allclose(with_, without, atol=1e-6)
+
+
+def test_a_network_that_has_run_away_releases_noise_alone() -> None:
+    training = Training(ToyTask(scale=math.inf), DATA, settings_of())
+    assert np.abs(training.change()).max() < 1e-5
+    assert training.trainer.report.left_out == training.trainer.report.examples
 
 
 def test_weights_that_are_not_finite_are_not_released() -> None:
@@ -283,13 +344,13 @@ def test_losses_of_another_shape_are_refused(shape) -> None:
 
 def test_a_failed_round_leaves_nothing_behind_for_the_next() -> None:
     """The network is shared: its hooks must forget a forward pass that had no backward one."""
-    task, settings = ToyTask(), settings_of(physical_batch=3)
+    task, settings = WrongShape(lambda losses: losses), settings_of(physical_batch=3)
     training = Training(task, DATA, settings)
     expected = training.change()
-    task.scale = float("nan")
+    task.shape = lambda losses: losses[:-1]
     with pytest.raises(TrainingError):
         training.change()
-    task.scale = 1.0
+    task.shape = lambda losses: losses
     np.testing.assert_array_equal(training.change(), expected)
 
 
