@@ -18,6 +18,7 @@ from fedcode.strict import (
     Name,
     Positive,
     Probability,
+    Purpose,
     Share,
     Strict,
     checked,
@@ -196,7 +197,7 @@ class Federation(Strict):
     """
 
     name: Name
-    purpose: str = "research"
+    purpose: Purpose = "research"
     seed: Seed = 1
     threads: Count = 1
     heldout_every: Annotated[int, Field(ge=2, strict=True)] = 20

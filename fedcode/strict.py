@@ -21,6 +21,9 @@ Amount = Annotated[float, Field(ge=0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
+Purpose = Annotated[str, Field(pattern=r"^\P{C}{1,200}$")]
+"""What something is for, word for word: no control characters."""
+
 
 class Strict(BaseModel):
     """Frozen, typed, no unknown keys; a number in quotes, or true, is no number."""

@@ -144,7 +144,7 @@ def accounts(ledger: BudgetLedger, units: int = 1) -> list[AccountRow]:
             ledger.epsilon(account.asset, units),
             account.budget.delta,
             ledger.charges(account.asset),
-            ledger.remaining(account.asset) / account.budget.budget_nano,
+            ledger.remaining(account.asset) / max(1, account.budget.budget_nano),
             account.seeded,
         )
         for account in ledger.accounts()

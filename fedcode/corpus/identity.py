@@ -3,7 +3,8 @@
 """What a source is, whatever it is called: the account of the ledger that pays for its use.
 
 Renaming, moving, copying or reading anew changes no identity. A clone, a fork and a folder of a
-repository are that repository: what is charged to one is charged to all of them.
+repository are that repository: what is charged to one is charged to all of them. That code was not
+copied into another repository, or a registration removed, is the organization's word.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from __future__ import annotations
 import os
 import re
 import uuid
+import zipfile
+from email import message_from_bytes
+from importlib import metadata
 from pathlib import Path
 
 from fedcode.corpus import git
@@ -39,13 +43,15 @@ def asset_of(source: str) -> str:
     """
     scheme, _, rest = source.partition(":")
     if scheme in ("package", "wheel") and rest:
-        name = Path(rest).name.partition("-")[0] if scheme == "wheel" else rest
-        return f"package:{re.sub(r'[-_.]+', '-', name).lower()}"  # PEP 503
+        name = _wheel(Path(rest)) if scheme == "wheel" else _distribution(rest)
+        return f"package:{_normalized(name)}"
     if scheme != "path" or not rest:
         raise CorpusError(f"{source} is no organization's source", NAMING)
     root = Path(rest).resolve()
     top = next((one for one in (root, *root.parents) if (one / ".git").exists()), None)
     history = git.checked_out(top) if top else None
+    if history:
+        _refuse_several([folder for folder in _repositories(root) if folder != "."], root)
     return f"git:{git.first_commit(history)}" if history else f"folder:{_registration(root)}"
 
 
@@ -71,12 +77,7 @@ def register(folder: Path) -> str:
 
 
 def _registration(root: Path) -> str:
-    repositories = _repositories(root)
-    if repositories:
-        raise CorpusError(
-            f"{root} holds repositories, {repositories[0]} for one",
-            "each has a budget of its own: name them one by one",
-        )
+    _refuse_several(_repositories(root), root)
     try:
         text = (root / REGISTERED).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
@@ -89,11 +90,50 @@ def _registration(root: Path) -> str:
     return text.strip()
 
 
+def _refuse_several(repositories: list[str], root: Path) -> None:
+    if repositories:
+        raise CorpusError(
+            f"{root} holds repositories, {repositories[0]} for one",
+            "each has a budget of its own: name them one by one, and leave them out of this one",
+        )
+
+
 def _repositories(root: Path) -> list[str]:
-    """Folders below ``root`` that are repositories."""
+    """``root`` (as ``.``) and the folders below it, as far as they are repositories."""
     found = []
     for folder, names, files in os.walk(root):
         if ".git" in (*names, *files):
             found.append(str(Path(folder).relative_to(root)))
-            names.clear()
+        if ".git" in names:
+            names.remove(".git")
     return sorted(found)
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+
+
+def _distribution(name: str) -> str:
+    """The distribution of that name, or the one that a module of that name comes from."""
+    try:
+        return str(metadata.distribution(name).metadata["Name"])
+    except metadata.PackageNotFoundError:
+        owners = sorted(set(metadata.packages_distributions().get(name, [])))
+    if len(owners) > 1:
+        raise CorpusError(
+            f"{name} comes from several distributions: {', '.join(owners)}", "name one of them"
+        )
+    return owners[0] if owners else name
+
+
+def _wheel(file: Path) -> str:
+    """The name that a wheel gives itself, whatever its file is called."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            inside = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+            name = message_from_bytes(archive.read(next(inside)))["Name"]
+    except (OSError, zipfile.BadZipFile, StopIteration, KeyError) as error:
+        raise CorpusError(
+            f"{file} is no wheel that says its name", "name a whole .whl file"
+        ) from error
+    return str(name)

@@ -11,6 +11,8 @@ import math
 
 from fedcode.errors import ConfigError
 
+_LONGEST = 200
+
 
 def positive(hint: str = "", /, **values: float) -> None:
     """Each value is finite and above 0."""
@@ -38,6 +40,13 @@ def count(hint: str = "", /, **values: int) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name} must be an integer from 1, not {value}", hint)
+
+
+def text(hint: str = "", /, **values: str) -> None:
+    """Each value is 1 to 200 characters that can be printed."""
+    for name, value in values.items():
+        if not (isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable()):
+            raise ConfigError(f"{name} must be a short text, not {value!r:.50}", hint)
 
 
 def _number(value: object) -> bool:

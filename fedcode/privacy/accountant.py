@@ -117,7 +117,7 @@ class Filter:
         epsilon: what the budget guarantees when all of it is spent.
         delta: of the guarantee.
         order: fixed for the life of the budget.
-        budget_nano: the largest total of charges.
+        budget_nano: the largest total of charges; 0 where ε buys nothing at this order.
     """
 
     epsilon: float
@@ -128,7 +128,8 @@ class Filter:
     def __post_init__(self) -> None:
         _validate.positive(epsilon=self.epsilon)
         _validate.probability(delta=self.delta)
-        _validate.count(budget_nano=self.budget_nano)
+        if type(self.budget_nano) is not int or self.budget_nano < 0:
+            raise ConfigError(f"budget_nano must be an integer from 0, not {self.budget_nano}")
         if self.order not in ORDERS:
             raise ConfigError(f"{self.order} is not an order of fedcode.privacy.accountant.ORDERS")
 

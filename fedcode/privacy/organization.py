@@ -20,7 +20,17 @@ from fedcode.errors import ConfigError, PolicyRefusal, PrivacyError
 from fedcode.record import PrivacyUnit
 from fedcode.signing import SigningKey, signed
 from fedcode.storage import write_atomically
-from fedcode.strict import Count, Name, Positive, Probability, Strict, checked, parsed, read
+from fedcode.strict import (
+    Count,
+    Name,
+    Positive,
+    Probability,
+    Purpose,
+    Strict,
+    checked,
+    parsed,
+    read,
+)
 
 DOMAIN = "fedcode/policy/1"
 TO_RAISE, TO_LOWER = 2, 1
@@ -40,7 +50,7 @@ class CapSettings(Strict):
 
     epsilon: Positive
     per_30_days: Positive | None = None
-    purposes: dict[str, Positive] = Field(default_factory=dict)
+    purposes: dict[Purpose, Positive] = Field(default_factory=dict)
 
 
 class Permitted(Strict):
@@ -53,7 +63,7 @@ class Permitted(Strict):
         minimum_cohort: the fewest members of a round, ourselves included.
     """
 
-    purposes: Annotated[tuple[str, ...], Field(min_length=1)]
+    purposes: Annotated[tuple[Purpose, ...], Field(min_length=1)]
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
     units: Annotated[tuple[PrivacyUnit, ...], Field(min_length=1)]
     minimum_cohort: Count = 3

@@ -55,6 +55,15 @@ class Receipt:
         if maker is not LEDGER:
             raise PrivacyError("a receipt is made by the ledger, from a charge")
 
+    def __copy__(self) -> Receipt:
+        raise PrivacyError("a receipt has no copy: one charge, one release")
+
+    def __deepcopy__(self, memo: object) -> Receipt:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise PrivacyError("a receipt stays in the process that paid")
+
     @property
     def used(self) -> bool:
         """Whether it was taken."""

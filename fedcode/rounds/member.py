@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 from fedcode.agreement import Agreement
-from fedcode.errors import BudgetExhausted, PolicyRefusal, WireError
+from fedcode.errors import BudgetExhausted, PolicyRefusal, PrivacyError, WireError
 from fedcode.privacy.accountant import Cost
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import Release
-from fedcode.record import PrivacyUnit
 from fedcode.trainer import LocalReport, Trainer
 from fedcode.wire import Plan, Refusal, RefusalCode, Update, decode, encode
 
@@ -39,6 +39,11 @@ class Member:
         allowance: the most that this agreement may spend on the account.
         ledger: the organization's ledger; the account is open.
         trainer: local training.
+        simulated: the account is a simulation's, under no policy; it protects nobody.
+
+    Raises:
+        PrivacyError: the account or the cost is not what the agreement says, or the account is a
+            simulation's and this is none.
     """
 
     def __init__(
@@ -50,6 +55,8 @@ class Member:
         allowance: int,
         ledger: BudgetLedger,
         trainer: Trainer,
+        *,
+        simulated: bool = False,
     ) -> None:
         self.name = name
         self.asset = asset
@@ -59,6 +66,8 @@ class Member:
         self._allowance = allowance
         self._ledger = ledger
         self._trainer = trainer
+        self._one_at_a_time = threading.Lock()
+        self._check_account(simulated)
 
     @property
     def report(self) -> LocalReport:
@@ -71,7 +80,8 @@ class Member:
         try:
             plan = self._plan(data)
             number = plan.round
-            return self._answer(plan, hashlib.sha256(data).hexdigest())
+            with self._one_at_a_time:
+                return self._answer(plan, hashlib.sha256(data).hexdigest())
         except _Refused as refused:
             code = refused.code
         except BudgetExhausted:
@@ -103,6 +113,7 @@ class Member:
             return self._take_part(plan, asked)
         if before.plan != asked or before.message is None:
             raise _Refused(RefusalCode.PLAN)
+        self._ledger.sent_again(self.asset, plan.agreement, plan.round)
         return before.message
 
     def _consent(self, plan: Plan) -> None:
@@ -113,27 +124,22 @@ class Member:
         if self.name not in plan.cohort or not known or plan.round > self._agreement.rounds:
             raise _Refused(RefusalCode.PLAN)
 
-    def _permit(self, plan: Plan) -> None:
-        """Holds the round against what the organization's officers have signed.
-
-        Raises:
-            PolicyRefusal: they do not permit it.
-            BudgetExhausted: the agreement has spent its part.
-        """
-        account = self._ledger.account(self.asset)
-        if account is not None and account.policy is not None:
-            account.policy.policy.check(
-                purpose=self._agreement.purpose,
-                task=self._agreement.task,
-                unit=PrivacyUnit(self._agreement.unit),
-                cohort=len(plan.cohort),
-            )
-        spent = self._ledger.spent(self.asset, plan.agreement)
-        if spent + self._cost.nano > self._allowance:
-            raise BudgetExhausted(f"the agreement may spend {self._allowance} on this account")
+    def _check_account(self, simulated: bool) -> None:
+        account, agreed, cost = self._ledger.account(self.asset), self._agreement, self._cost
+        if account is None or account.seeded != simulated:
+            raise PrivacyError(f"asset {self.asset} has no account of the kind that is wanted")
+        training = agreed.training
+        for name, wanted, ours in (
+            ("unit", agreed.unit, account.unit),
+            ("delta", agreed.delta, account.budget.delta),
+            ("noise_multiplier", agreed.noise_multiplier, cost.noise_multiplier),
+            ("sampling_rate", training.sampling_rate, cost.sampling_rate),
+            ("steps", training.steps_per_round, cost.steps),
+        ):
+            if wanted != ours:
+                raise PrivacyError(f"{name} is {wanted} in the agreement, and {ours} here")
 
     def _take_part(self, plan: Plan, asked: str) -> bytes:
-        self._permit(plan)
         receipt = self._ledger.charge(
             self._cost,
             asset=self.asset,
@@ -141,6 +147,8 @@ class Member:
             purpose=self._agreement.purpose,
             task=self._agreement.task,
             round=plan.round,
+            cohort=len(plan.cohort),
+            allowance=self._allowance,
         )
         release = self._train(plan, receipt)
         message = encode(Update(plan.agreement, plan.round, self.name, release.unmasked()))

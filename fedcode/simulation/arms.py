@@ -228,6 +228,7 @@ class Bench:
             allowance(self.settings, filter_),
             ledger,
             self.observe(private),
+            simulated=True,
         )
 
     def policy(self) -> PrivacyPolicy:

@@ -148,10 +148,12 @@ class PrivateOptimizer(DPOptimizer):
 
     def _factors(self, norms: Tensor) -> Tensor:
         """By what gradients of these norms, shape (units,), are multiplied."""
+        most: float = self.max_grad_norm
         if self._settings.clipping == "normalized":
-            return self.max_grad_norm / (norms + _NORMALIZED_FLOOR * self.max_grad_norm)
-        smallest = torch.finfo(norms.dtype).tiny
-        return (self.max_grad_norm * (1 - _ROUNDING) / norms.clamp(min=smallest)).clamp(max=1.0)
+            return most / (norms + _NORMALIZED_FLOOR * most)
+        return (most * (1 - _ROUNDING) / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(
+            max=1
+        )
 
     def add_noise(self) -> None:
         """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""

@@ -50,7 +50,7 @@ AGREEMENT = Agreement(
     8.0,
     1e-5,
     1000.0,
-    TrainingSettings(),
+    TrainingSettings(sampling_rate=0.5),
     ServerSettings(),
 )
 Step = Callable[[str], None]

@@ -43,7 +43,7 @@ def agreement_of(server=None, proximal=0.0, roster=("a", "b", "c"), **changes):
         "epsilon": 200.0,
         "delta": 1e-5,
         "noise_multiplier": 1.0,
-        "training": TrainingSettings(proximal=proximal),
+        "training": TrainingSettings(proximal=proximal, sampling_rate=0.5),
         "server": server or ServerSettings(),
     }
     return Agreement(**values | changes)
@@ -84,7 +84,9 @@ class Federation:
             else:
                 open_real(ledger, "code", epsilon=200.0)
             trainer = (trainers or {}).get(name) or PullTrainer(float(number))
-            member = Member(name, "code", agreement, COST, budget.budget_nano, ledger, trainer)
+            member = Member(
+                name, "code", agreement, COST, budget.budget_nano, ledger, trainer, simulated=seeded
+            )
             self.ledgers[name], self.members[name] = ledger, member
             self.trainers[name] = trainer
         self.grid = InMemoryGrid({n: member_app(m.answer) for n, m in self.members.items()})

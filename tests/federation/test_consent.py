@@ -3,13 +3,16 @@
 """Who takes part in a round and who does not: consent, budgets, failures, and strange answers."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from few_numbers import COST, ROUNDS, START, WEIGHTS, Federation, PullTrainer, agreement_of, plan
 
 from fedcode.errors import LedgerDamaged, PrivacyError, TrainingError, WireError
+from fedcode.federation import TrainingSettings
 from fedcode.rounds.coordinator import Coordinator
+from fedcode.rounds.member import Member
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
 from fedcode.wire import Refusal, RefusalCode, decode, encode
@@ -113,16 +116,12 @@ def test_a_round_that_fails_before_anything_is_computed_is_given_back() -> None:
 # What the officers have signed.
 
 
-@pytest.mark.parametrize(
-    ("changes", "cohort"),
-    [({"purpose": "sale"}, None), ({"task": "other"}, None), ({}, ("a",))],
-    ids=["purpose", "task", "cohort"],
-)
-def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes, cohort) -> None:
+@pytest.mark.parametrize("changes", [{"purpose": "sale"}, {"task": "other"}])
+def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes) -> None:
     trainers = {name: PullTrainer(1.0, generator=None) for name in "abc"}
     federation = Federation(agreement_of(**changes), seeded=False, trainers=trainers)
     member, ledger = federation.members["a"], federation.ledgers["a"]
-    answer = member.answer(plan(federation.agreement, cohort=cohort))
+    answer = member.answer(plan(federation.agreement))
     assert decode(answer, weights=WEIGHTS).code == RefusalCode.POLICY
     assert ledger.spent("code") == 0
     assert not trainers["a"].changes
@@ -130,6 +129,54 @@ def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes, c
     assert isinstance(
         decode(permitted.answer(plan(agreement_of())), weights=WEIGHTS), ReceivedUpdate
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"unit": "author"}, "unit is author in the agreement, and function here"),
+        ({"delta": 1e-6}, "delta is 1e-06"),
+        ({"noise_multiplier": 50.0}, "noise_multiplier is 50.0"),
+        ({"training": TrainingSettings(sampling_rate=0.01)}, "sampling_rate is 0.01"),
+        ({"training": TrainingSettings(sampling_rate=0.5, steps_per_round=2)}, "steps is 2"),
+    ],
+)
+def test_a_member_whose_account_or_cost_is_not_what_was_agreed_on_is_refused(changes, what) -> None:
+    with pytest.raises(PrivacyError, match=what):
+        Federation(agreement_of(**changes))
+
+
+def test_a_simulations_account_is_for_simulations() -> None:
+    federation = Federation(agreement_of())
+    member = federation.members["a"]
+    with pytest.raises(PrivacyError, match="no account of the kind"):
+        Member("a", "code", member._agreement, COST, 10, member._ledger, member._trainer)
+
+
+def test_many_who_ask_the_same_at_once_get_the_same_and_one_round_is_paid() -> None:
+    federation = Federation(agreement_of())
+    member, asked = federation.members["a"], plan(federation.agreement)
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(member.answer, [asked] * 32))
+    assert len(answers) == 1
+    assert federation.ledgers["a"].spent("code") == COST.nano
+    assert [c.state for c in federation.ledgers["a"].history("code")] == ["SENT"]
+
+
+def test_an_answer_that_was_kept_and_not_sent_is_sent_when_it_is_asked_for_again(
+    monkeypatch,
+) -> None:
+    federation = Federation(agreement_of())
+    member, ledger = federation.members["a"], federation.ledgers["a"]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ledger), "sent", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            member.answer(plan(federation.agreement))
+    assert [c.state for c in ledger.history("code")] == ["ARMED"]
+    assert isinstance(
+        decode(member.answer(plan(federation.agreement)), weights=WEIGHTS), ReceivedUpdate
+    )
+    assert [c.state for c in ledger.history("code")] == ["SENT"]
 
 
 # A round is answered once.

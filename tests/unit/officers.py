@@ -24,7 +24,7 @@ def values(**changes):
             "purposes": ["research", "test"],
             "tasks": ["completion", "toy", "t"],
             "units": [str(unit) for unit in PrivacyUnit],
-            "minimum_cohort": 2,
+            "minimum_cohort": 1,
         },
         "officers": [{"name": n, "key": k.public} for n, k in zip(NAMES, KEYS, strict=True)],
     }

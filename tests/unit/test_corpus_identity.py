@@ -4,6 +4,7 @@
 
 import shutil
 import subprocess
+import zipfile
 
 import pytest
 
@@ -100,16 +101,35 @@ def test_a_number_that_was_changed_is_refused(tmp_path) -> None:
         of(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "package:Scikit_Learn",
-        "package:scikit-learn",
-        "wheel:dist/scikit_learn-1.0-py3-none-any.whl",
-    ],
-)
-def test_a_package_is_its_name(source) -> None:
-    assert asset_of(source) == "package:scikit-learn"
+@pytest.fixture
+def wheel(tmp_path):
+    """A wheel of scikit-learn that somebody has given another name."""
+    path = tmp_path / "renamed-2.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("scikit_learn-1.0.dist-info/METADATA", "Name: Scikit.Learn\n")
+    return path
+
+
+def test_a_package_is_its_distribution(wheel) -> None:
+    sources = ("package:Scikit_Learn", "package:scikit-learn", "package:sklearn", f"wheel:{wheel}")
+    assert {asset_of(source) for source in sources} == {"package:scikit-learn"}
+    assert asset_of("package:Not.Installed") == "package:not-installed"
+
+
+def test_a_wheel_that_is_none_is_refused(tmp_path) -> None:
+    (tmp_path / "a.whl").write_bytes(b"no zip")
+    for name in ("a.whl", "none.whl"):
+        with pytest.raises(CorpusError, match="no wheel that says its name"):
+            asset_of(f"wheel:{tmp_path / name}")
+
+
+def test_a_repository_that_holds_another_is_several_assets(repository, tmp_path) -> None:
+    git(tmp_path, "clone", str(repository), "other")
+    inner = (tmp_path / "other").rename(repository / "src" / "inner")
+    for source in (repository, repository / "src"):
+        with pytest.raises(CorpusError, match="holds repositories"):
+            of(source)
+    assert of(inner).startswith("git:")
 
 
 @pytest.mark.parametrize("source", ["stdlib", "path:", "package:", "svn:x", ""])

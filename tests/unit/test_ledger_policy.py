@@ -11,7 +11,7 @@ from officers import KEYS, STRANGER, open_real, policy
 
 import fedcode.privacy.ledger.chain
 import fedcode.privacy.ledger.totals
-from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
+from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PolicyRefusal, PrivacyError
 from fedcode.privacy.accountant import Cost, Filter
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.ledger.chain import Chain
@@ -263,16 +263,104 @@ def test_a_cap_that_one_officer_raised_is_found(ledger, path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("purpose", "problem"), [("test", "passes the cap of its purpose"), ("x", "passes the cap of")]
+    ("purpose", "problem"),
+    [("test", "passes the cap of its purpose"), ("research", "passes the cap of 30 days")],
 )
 def test_a_charge_beyond_a_cap_is_found(ledger, path, purpose, problem) -> None:
     account(ledger, policy(*KEYS[:2], caps={"per_30_days": 4.0, "purposes": {"test": 3.0}}))
     charge(ledger, 1)
     row = json.loads(list(ledger.export())[-1])
     ledger.close()
-    amount = nano(4.0) if purpose == "x" else nano(3.0) + 1
-    totals = {"spent_nano": amount + 1, "purpose_nano": amount, "agreement_nano": amount + 1}
+    amount = nano(4.0) if purpose == "research" else nano(3.0) + 1
+    before = 1 if purpose == "research" else 0
+    totals = {"spent_nano": amount + 1, "purpose_nano": amount + before}
     changes = {"cost_nano": amount, "charged_nano": amount + 1, "purpose": purpose}
+    totals["agreement_nano"] = amount + 1
     forge(path, "RESERVED", row["body"] | totals | changes)
     with pytest.raises(LedgerDamaged, match=f"row 3 of the ledger {problem}"):
         BudgetLedger.open(path)
+
+
+def test_a_charge_is_held_against_the_policy_where_it_is_written(ledger) -> None:
+    account(ledger, policy(*KEYS[:2], permitted={"minimum_cohort": 3}))
+    cost = Cost(10, ORDER, 1e5, 1e-3, 1)
+    asked = {"asset": "code", "agreement": "a", "purpose": "test", "task": "t", "round": 1}
+    for changes in ({"cohort": 2}, {"purpose": "sale"}, {"task": "defects"}):
+        with pytest.raises(PolicyRefusal):
+            ledger.charge(cost, **asked | {"cohort": 3} | changes)
+    with pytest.raises(BudgetExhausted, match="the agreement may spend 9"):
+        ledger.charge(cost, **asked, cohort=3, allowance=9)
+    with pytest.raises(ConfigError, match="purpose must be a short text"):
+        ledger.charge(cost, **asked | {"purpose": "test\0b"}, cohort=3)
+    assert ledger.spent("code") == 0
+    ledger.charge(cost, **asked, cohort=3, allowance=10)
+
+
+def test_a_cap_that_buys_nothing_at_an_accounts_order_closes_it(ledger) -> None:
+    """Whatever the orders are, lowering always works."""
+    signed = policy(*KEYS[:2])
+    account(ledger, signed, order=3.0)
+    account(ledger, signed, "other", order=ORDER)
+    ledger.adopt(policy(KEYS[0], version=2, caps={"epsilon": 1.0, "per_30_days": 0.5}))
+    assert ledger.account("code").budget.budget_nano == 0
+    assert ledger.account("other").budget.budget_nano > 0
+    cost = Cost(1, 3.0, 1e5, 1e-3, 1)
+    with pytest.raises(BudgetExhausted):
+        ledger.charge(cost, asset="code", agreement="a", purpose="test", task="t", round=1)
+    assert ledger.verify() == 4
+
+
+FORGED = [
+    ("RESERVED", {"noise_multiplier": 0.3, "sampling_rate": 1.0}, "costs less than its price"),
+    ("RESERVED", {"delta": 1e-9}, "is for another δ"),
+    ("RESERVED", {"purpose": "sale"}, "is for what was not permitted"),
+    ("RESERVED", {"task": "defects"}, "is for what was not permitted"),
+    ("ARMED", {"round": 2}, "arms another round than was charged"),
+    ("ARMED", {"agreement": "b"}, "arms another round than was charged"),
+    ("REFUNDED", {"purpose": "test"}, "refunds another charge"),
+    ("REFUNDED", {"agreement": "b"}, "refunds another charge"),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "problem"), FORGED)
+def test_a_row_that_the_ledger_would_not_have_written_is_found(
+    ledger, path, kind, changes, problem
+) -> None:
+    account(ledger, policy(*KEYS[:2]))
+    receipt = charge(ledger, 1000)
+    rows = {"RESERVED": json.loads(list(ledger.export())[-1])["body"]}
+    rows["ARMED"] = {"charge": receipt.seq, "agreement": "a" * 64, "round": 1, "plan": "p"}
+    totals = {"spent_nano": 0, "purpose_nano": 0, "agreement_nano": 0, "charged_nano": 1000}
+    rows["REFUNDED"] = {"charge": receipt.seq, "purpose": "research", "agreement": "a" * 64}
+    rows["REFUNDED"] |= totals
+    ledger.close()
+    forge(path, kind, rows[kind] | {"digest": "d"} | changes)
+    with pytest.raises(LedgerDamaged, match=f"row 3 of the ledger {problem}"):
+        BudgetLedger.open(path)
+
+
+def test_a_simulations_account_under_a_policy_is_found(ledger, path) -> None:
+    ledger.close()
+    forge(path, "OPENED", opened(policy(*KEYS[:2])) | {"seeded": True})
+    with pytest.raises(LedgerDamaged, match="row 1 of the ledger opens an account without"):
+        BudgetLedger.open(path)
+
+
+def test_a_policy_that_comes_to_one_account_only_is_found(ledger, path) -> None:
+    account(ledger, policy(*KEYS[:2]))
+    account(ledger, policy(*KEYS[:2]), "other")
+    ledger.close()
+    lower = opened(policy(KEYS[0], version=2, caps={"epsilon": 4.0}), epsilon=4.0)
+    forge(path, "ADOPTED", {name: lower[name] for name in ("caps", "signed")})
+    forge(path, "LATCHED", {"agreement": "a", "round": 1, "step": "s", "digest": "d"})
+    with pytest.raises(LedgerDamaged, match="row 4 of the ledger comes before the policy"):
+        BudgetLedger.open(path)
+
+
+def test_a_window_that_comes_later_counts_what_was_before(ledger) -> None:
+    account(ledger, policy(*KEYS[:2]))
+    charge(ledger, nano(3.0))
+    ledger.adopt(policy(KEYS[0], version=2, caps={"per_30_days": 3.0}))
+    with pytest.raises(BudgetExhausted, match="within 30 days"):
+        charge(ledger, 1, number=2)
+    assert ledger.verify() == 3

@@ -127,7 +127,7 @@ def test_a_file_of_signatures_that_is_none_is_refused(path) -> None:
     [
         ({"purpose": "marketing"}, "the purpose marketing is not one of research, test"),
         ({"task": "defects"}, "the task defects is not one of"),
-        ({"cohort": 1}, "1 members are fewer than 2"),
+        ({"cohort": 0}, "0 members are fewer than 1"),
     ],
 )
 def test_a_round_that_is_not_permitted_is_refused(changes, message) -> None:
@@ -157,12 +157,11 @@ HIGHER = [
     {"caps": {"epsilon": 8.1}},
     {"permitted": {"purposes": ["research", "test", "sale"]}},
     {"permitted": {"tasks": ["completion", "toy", "t", "defects"]}},
-    {"permitted": {"minimum_cohort": 1}},
     {"organization": "other"},
     {"delta": 1e-7},
     {"officers": values()["officers"][:2]},
     {"officers": [*values()["officers"], {"name": "eve", "key": STRANGER.public}]},
-    {"caps": {"epsilon": 7.0}, "permitted": {"minimum_cohort": 1}},
+    {"caps": {"epsilon": 7.0}, "permitted": {"tasks": ["other"]}},
 ]
 
 
@@ -197,6 +196,17 @@ def test_two_officers_raise(changes) -> None:
 def test_a_cap_that_falls_away_or_grows_is_a_raise(before, after) -> None:
     lower, higher = policy(caps=before).policy, policy(caps=after).policy
     assert not higher.permits_no_more_than(lower)
+
+
+def test_a_smaller_cohort_is_a_raise() -> None:
+    larger = policy(permitted={"minimum_cohort": 3}).policy
+    assert not policy(permitted={"minimum_cohort": 2}).policy.permits_no_more_than(larger)
+
+
+@pytest.mark.parametrize("purpose", ["", "a\0b", "a\nb", "x" * 201])
+def test_a_purpose_is_a_short_text_that_can_be_printed(purpose) -> None:
+    with pytest.raises(ValueError, match="purposes"):
+        policy(permitted={"purposes": [purpose]})
 
 
 def test_new_officers_sign_only_when_the_old_ones_have_let_them_in() -> None:

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ledger: durable, bound row to row, and deaf to other names."""
 
+import copy
 import json
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -186,6 +188,25 @@ def test_a_release_leaves_once(ledger) -> None:
         ledger.arm(receipt, "p" * 64, b"another")
 
 
+def test_a_receipt_has_no_copy(ledger) -> None:
+    receipt = charge(ledger)
+    for make in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(PrivacyError):
+            make(receipt)
+
+
+def test_an_auditor_who_reads_while_others_write_is_told(path, ledger) -> None:
+    charge(ledger)
+    ledger.close()
+    with BudgetLedger.open(path, read_only=True) as audit:
+        with BudgetLedger.open(path) as busy:
+            for number in range(2, 400):
+                charge(busy, BUDGET.cost(1e4, 1e-4, 1), number=number)
+        with pytest.raises(PrivacyError, match="was written while it was read") as caught:
+            audit.verify()
+        assert not isinstance(caught.value, LedgerDamaged)
+
+
 def test_a_receipt_of_another_ledger_is_refused(ledger) -> None:
     with BudgetLedger.open(":memory:") as other:
         account(other)
@@ -347,10 +368,12 @@ def test_a_schema_of_another_version_is_refused(path) -> None:
         BudgetLedger.open(path)
 
 
-def test_another_programs_database_is_refused(path) -> None:
+def test_another_programs_database_is_refused_and_left_alone(path) -> None:
     tamper(path, "CREATE TABLE entries (a)")
+    before = path.read_bytes()
     with pytest.raises(LedgerDamaged, match="holds no ledger"):
         BudgetLedger.open(path)
+    assert path.read_bytes() == before
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path) -> None:
@@ -366,7 +389,7 @@ def test_nothing_is_charged_when_the_disk_does_not_take_it(ledger) -> None:
 
     def fill():
         while True:
-            receipts.append(charge(ledger, BUDGET.cost(1e4, 1e-4, 1), agreement="x" * 400))
+            receipts.append(charge(ledger, BUDGET.cost(1e4, 1e-4, 1), agreement="x" * 200))
 
     with pytest.raises(PrivacyError, match="cannot be written: database or disk is full"):
         fill()

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Self
 
-from fedcode.errors import PrivacyError
+from fedcode.errors import ConfigError, PrivacyError
 from fedcode.privacy.accountant import NANO, Filter, converted
 from fedcode.privacy.organization import CapSettings, SignedPolicy
 from fedcode.record import PrivacyUnit
@@ -36,19 +36,31 @@ class Caps:
         for cap in self._all():
             if (cap.order, cap.delta) != (self.total.order, self.total.delta):
                 raise PrivacyError("the caps of an account have one order and one delta")
-            if converted(cap.order, cap.budget_nano / NANO, cap.delta) > cap.epsilon:
+            spent = converted(cap.order, cap.budget_nano / NANO, cap.delta)
+            if cap.budget_nano and spent > cap.epsilon:
                 raise PrivacyError(f"a budget of {cap.budget_nano} passes ε = {cap.epsilon:g}")
 
     @classmethod
-    def of(cls, settings: CapSettings, delta: float, order: float) -> Self:
+    def of(cls, settings: CapSettings, delta: float, order: float, *, closing: bool) -> Self:
         """The largest budgets at ``order`` that stay within a policy's caps.
 
+        Args:
+            settings: the policy's.
+            delta: of the account.
+            order: of the account.
+            closing: a cap that buys nothing at this order is 0: nothing more is spent.
+
         Raises:
-            ConfigError: a cap buys nothing at this order.
+            ConfigError: a cap buys nothing at this order, and it is not for closing.
         """
 
         def budget(epsilon: float) -> Filter:
-            return Filter.for_budget(epsilon, delta, order)
+            try:
+                return Filter.for_budget(epsilon, delta, order)
+            except ConfigError:
+                if not closing:
+                    raise
+                return Filter(epsilon, delta, order, 0)
 
         return cls(
             budget(settings.epsilon),

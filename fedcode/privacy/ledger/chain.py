@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fedcode.errors import LedgerDamaged, PrivacyError
-from fedcode.privacy.ledger.migrations import migrate, version
+from fedcode.privacy.ledger.migrations import foreign, migrate, version
 
 START = "0" * 64
 """What the first row has for the hash of the row before it."""
@@ -93,12 +93,13 @@ class Chain:
     ) -> None:
         self._name, self._read_only = str(path), read_only
         self._lock, self._process = threading.RLock(), os.getpid()
+        self._stamp: tuple[int, int] | None = None  # of a file that is read as if it stayed
         try:
             if not read_only and self._name != ":memory:":
                 # a new file is nobody else's to read
                 os.close(os.open(self._name, os.O_CREAT | os.O_RDWR, 0o600))
             self._connection = self._connect()
-            if not read_only:
+            if not read_only and not foreign(self._connection):
                 self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file
                 self._write_ahead()
                 self._connection.execute("PRAGMA synchronous = FULL")
@@ -204,7 +205,19 @@ class Chain:
 
         Raises:
             LedgerDamaged: names the first row that does not stand on the one before it.
+            PrivacyError: somebody has written in the meantime, and the file was opened when nobody
+                had it open: then what was read fits to nothing.
         """
+        try:
+            yield from self._rows()
+        except LedgerDamaged:
+            if self._stamp is not None and self._stamp != _stamp(self._name):
+                raise PrivacyError(
+                    f"the ledger {self._name} was written while it was read", "read it again"
+                ) from None
+            raise
+
+    def _rows(self) -> Iterator[Entry]:
         last = (0, "", START)
         try:
             for values in self._connection.execute(f"{_SELECT} ORDER BY seq"):
@@ -230,6 +243,7 @@ class Chain:
             target, uri = f"{Path(self._name).absolute().as_uri()}?mode=ro", True
             if not Path(f"{self._name}-wal").exists():  # nobody has it open: leave no side files
                 target += "&immutable=1"
+                self._stamp = _stamp(self._name)
         return sqlite3.connect(
             target, uri=uri, timeout=_WAIT, isolation_level=None, check_same_thread=False
         )
@@ -268,6 +282,15 @@ class Chain:
 def now() -> str:
     """The time as rows have it."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _stamp(name: str) -> tuple[int, int]:
+    """When a file was written, and how long it is."""
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def _hash(values: tuple[int | str, ...]) -> str:

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
+from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
 from fedcode.privacy.accountant import Cost, Filter, epsilon, price
 from fedcode.privacy.ledger.account import Account, Caps
@@ -132,7 +132,7 @@ class BudgetLedger:
         terms = policy.policy
         if unit not in terms.permitted.units:
             raise PrivacyError(f"the policy does not permit the unit {unit}")
-        caps = Caps.of(terms.caps, terms.delta, order)
+        caps = Caps.of(terms.caps, terms.delta, order, closing=False)
         with self._writing():
             found = self.account(asset)
             if found is None:
@@ -165,9 +165,10 @@ class BudgetLedger:
     def adopt(self, policy: SignedPolicy) -> None:
         """Puts a later policy in force, for every account of the ledger at once.
 
+        A cap that buys nothing at the order of an account is one of 0: lowering always works.
+
         Raises:
             PrivacyError: it lacks signatures, is no later version, or changes δ.
-            ConfigError: a cap buys nothing at the order of an account.
         """
         with self._writing():
             real = [account for account in self.accounts() if not account.seeded]
@@ -178,7 +179,7 @@ class BudgetLedger:
                 if policy.policy.delta != account.budget.delta:
                     raise PrivacyError(f"δ is {account.budget.delta:g} for good")
                 order = account.budget.order
-                caps = Caps.of(policy.policy.caps, policy.policy.delta, order)
+                caps = Caps.of(policy.policy.caps, account.budget.delta, order, closing=True)
                 body = {"caps": caps.plain(), "signed": policy.plain()}
                 self._chain.append(ADOPTED, account.asset, body)
 
@@ -207,6 +208,8 @@ class BudgetLedger:
         purpose: str,
         task: str,
         round: int,  # noqa: A002  # the field's word
+        cohort: int = 1,
+        allowance: int | None = None,
     ) -> Receipt:
         """Pays for one release: durable when this returns.
 
@@ -217,16 +220,25 @@ class BudgetLedger:
             purpose: as the agreement names it.
             task: name of the task.
             round: from 1.
+            cohort: members of the round.
+            allowance: the most that the agreement may spend on the account, in nano-units.
 
         Raises:
             BudgetExhausted: a total would pass its cap; nothing is charged.
+            PolicyRefusal: the account's policy does not permit it.
             PrivacyError: no account, or a cost that is not what the account's order asks.
         """
-        _validate.count(round=round)
+        _validate.count(round=round, cohort=cohort)
+        _validate.text(agreement=agreement, purpose=purpose, task=task)
         with self._writing():
             account = self._existing(asset)
             _check_price(cost, account)
+            if account.policy is not None:
+                terms = account.policy.policy
+                terms.check(purpose=purpose, task=task, unit=account.unit, cohort=cohort)
             after = totals(self._chain, asset, purpose, agreement).plus(cost.nano)
+            if allowance is not None and after.agreement > allowance:
+                raise BudgetExhausted(f"the agreement may spend {allowance} on this account")
             check(self._chain, account, purpose, after, cost)
             values = {
                 "agreement": agreement,
@@ -296,6 +308,18 @@ class BudgetLedger:
         with self._writing():
             self._check_state(receipt, "ARMED")
             self._chain.append(SENT, receipt.asset, {"charge": receipt.seq})
+
+    def sent_again(
+        self,
+        asset: str,
+        agreement: str,
+        round: int,  # noqa: A002  # the field's word
+    ) -> None:
+        """Notes that an answer that was kept has left, or is about to, if that is not noted yet."""
+        with self._writing():
+            armed = self._armed(asset, agreement, round)
+            if armed is not None and self._state(armed.values["charge"]) == ARMED:
+                self._chain.append(SENT, asset, {"charge": armed.values["charge"]})
 
     def refund(self, receipt: Receipt) -> None:
         """Gives a charge back for which nothing was computed, and nothing can be any more.
@@ -508,10 +532,14 @@ class BudgetLedger:
         entry = self._chain.entry("seq = ?", (receipt.seq,))
         if entry is None or (entry.kind, entry.hash) != (RESERVED, receipt.hash):
             raise PrivacyError(f"receipt {receipt.seq} is not of this ledger")
-        state = self._chain.query("SELECT state FROM charges WHERE seq = ?", (receipt.seq,))[0][0]
+        state = self._state(receipt.seq)
         if state != wanted:
             raise PrivacyError(f"the charge of receipt {receipt.seq} is {state}, not {wanted}")
         return entry
+
+    def _state(self, charge: int) -> str:
+        state = self._chain.query("SELECT state FROM charges WHERE seq = ?", (charge,))
+        return str(state[0][0])
 
     def _check_witnessed(self, witnessed: Sequence[CountersignedHead]) -> None:
         for seen in witnessed:

@@ -25,14 +25,19 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def foreign(connection: sqlite3.Connection) -> bool:
+    """Whether the file has tables of somebody else's."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return bool(tables) and version(connection) == 0
+
+
 def migrate(connection: sqlite3.Connection, wanted: Sequence[str]) -> None:
     """Runs the scripts that the file lacks; to be called inside a transaction.
 
-    A file of a later version, or with tables of somebody else's, is left as it is.
+    A file of a later version is left as it is.
     """
     done = version(connection)
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if done >= len(wanted) or (done == 0 and tables):
+    if done >= len(wanted):
         return
     for script in wanted[done:]:
         for statement in _statements(script):

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from fedcode.errors import PrivacyError
-from fedcode.privacy.accountant import Cost
+from fedcode.privacy.accountant import NANO, Cost
 from fedcode.privacy.ledger.account import WINDOW, Account, Caps, Totals
 from fedcode.privacy.ledger.chain import Entry
 from fedcode.privacy.ledger.witness import CountersignedHead
@@ -28,6 +30,19 @@ OPENED, ADOPTED, RESERVED, ARMED, SENT, REFUNDED, LATCHED, WITNESSED = (
 )
 """What a row can be."""
 
+_ROUNDING = 1e-6
+
+
+class _Charge(NamedTuple):
+    """A charge of which more rows may follow."""
+
+    asset: str
+    purpose: str
+    agreement: str
+    round: int
+    nano: int
+    armed: bool = False
+
 
 class Replay:
     """Replays a ledger's rows."""
@@ -35,15 +50,19 @@ class Replay:
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
         self._policy: OrganizationPolicy | None = None
+        self._behind: set[str] = set()  # accounts that a later policy has not come to yet
         self._totals: dict[tuple[str, ...], int] = defaultdict(int)
-        self._recent: dict[str, deque[tuple[datetime, int]]] = defaultdict(deque)
-        self._charges: dict[int, tuple[str, str, int]] = {}  # asset, state, cost of what goes on
+        self._recent: dict[str, _Window] = defaultdict(_Window)
+        self._charges: dict[int, _Charge] = {}
+        self._answered: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._latched: set[tuple[Any, ...]] = set()
         self._first = ""
 
     def read(self, entry: Entry) -> str:
         """What is wrong with the next row, or nothing."""
         self._first = self._first or entry.hash
+        if self._behind and entry.kind != ADOPTED:
+            return f"comes before the policy in force has come to {min(self._behind)}"
         if entry.kind == OPENED:
             return self._opened(entry)
         if entry.kind == WITNESSED:
@@ -65,10 +84,17 @@ class Replay:
         if entry.asset in self._accounts:
             return f"opens the account of {entry.asset} again"
         account = read_account(entry)
-        if account.policy is None and not account.seeded:
-            return "opens an account without a policy"
+        if (account.policy is None) != account.seeded:
+            return "opens an account without a policy, or a simulation's under one"
         self._accounts[entry.asset] = account
-        return self._signed(account)
+        if account.policy is None:
+            return ""
+        policy = account.policy.policy
+        if self._policy is not None and policy != self._policy:
+            return "opens an account under a policy that is not in force"
+        if account.unit not in policy.permitted.units:
+            return "opens an account for a unit that is not permitted"
+        return self._signed(account, account.policy)
 
     def _adopted(self, entry: Entry) -> str:
         before = self._accounts[entry.asset]
@@ -77,60 +103,81 @@ class Replay:
         fixed = (before.budget.order, before.budget.delta)
         if before.seeded or (account.budget.order, account.budget.delta) != fixed:
             return "changes what is fixed for the life of an account"
-        return self._signed(account)
+        if account.policy is None:
+            return "adopts no policy"
+        if account.policy.policy != self._policy:
+            self._behind = {name for name, one in self._accounts.items() if not one.seeded}
+        self._behind.discard(entry.asset)
+        return self._signed(account, account.policy)
 
-    def _signed(self, account: Account) -> str:
+    def _signed(self, account: Account, signed: SignedPolicy) -> str:
         """Whether the policy of an account may follow the one before, and its caps are these."""
-        signed_policy = account.policy
-        if signed_policy is None:
-            return ""
-        policy = signed_policy.policy
+        policy = signed.policy
         if not account.caps.follow(policy.caps) or account.budget.delta != policy.delta:
             return "has other caps than its policy"
         if policy != self._policy:
             try:
-                signed_policy.check(self._policy)
+                signed.check(self._policy)
             except PrivacyError as error:
                 return f"has a policy that was not to follow: {error}"
             self._policy = policy
         return ""
 
     def _reserved(self, entry: Entry) -> str:
-        values, account = entry.values, self._accounts[entry.asset]
-        cost = Cost(
-            values["cost_nano"],
-            account.budget.order,
-            values["noise_multiplier"],
-            values["sampling_rate"],
-            values["steps"],
-        ).nano
-        totals = self._count(entry, cost)
-        self._charges[entry.seq] = (account.asset, RESERVED, cost)
-        if not _stands(values, totals):
+        v, account = entry.values, self._accounts[entry.asset]
+        order = account.budget.order
+        cost = Cost(v["cost_nano"], order, v["noise_multiplier"], v["sampling_rate"], v["steps"])
+        least = least_divergence(order, cost.noise_multiplier, cost.sampling_rate)
+        if cost.nano < NANO * cost.steps * least * (1 - _ROUNDING):
+            return "costs less than its price"
+        if v["delta"] != account.budget.delta:
+            return "is for another δ than its account's"
+        permitted = account.policy.policy.permitted if account.policy else None
+        if permitted and (
+            v["purpose"] not in permitted.purposes or v["task"] not in permitted.tasks
+        ):
+            return "is for what was not permitted"
+        self._charges[entry.seq] = _Charge(
+            account.asset, v["purpose"], v["agreement"], v["round"], cost.nano
+        )
+        totals = self._count(self._charges[entry.seq], cost.nano)
+        if not _stands(v, totals):
             return "has a total that is not the sum of the charges"
         passed = (
             ("budget", account.budget.budget_nano, totals.spent),
-            ("cap of its purpose", _of(account, values["purpose"]), totals.purpose),
-            ("cap of 30 days", _window(account), self._in_window(entry, cost)),
+            ("cap of its purpose", _of(account, v["purpose"]), totals.purpose),
+            ("cap of 30 days", _window(account), self._recent[account.asset].add(entry, cost.nano)),
         )
         return next((f"passes the {n}" for n, cap, x in passed if cap is not None and x > cap), "")
 
     def _armed(self, entry: Entry) -> str:
-        asset, state, cost = self._charges.get(entry.values["charge"], ("", "", 0))
-        if (asset, state) != (entry.asset, RESERVED):
+        v = entry.values
+        charge = self._charges.get(v["charge"])
+        if charge is None or charge.asset != entry.asset or charge.armed:
             return "arms what was not charged, or was armed already"
-        self._charges[entry.values["charge"]] = (asset, ARMED, cost)
+        if (v["agreement"], v["round"]) != (charge.agreement, charge.round):
+            return "arms another round than was charged"
+        answered = self._answered[entry.asset, charge.agreement]
+        if charge.round in answered:
+            return "answers a round again"
+        answered.add(charge.round)
+        self._charges[v["charge"]] = charge._replace(armed=True)
         return ""
 
     def _sent(self, entry: Entry) -> str:
-        asset, state, _ = self._charges.pop(entry.values["charge"], ("", "", 0))
-        return "" if (asset, state) == (entry.asset, ARMED) else "sends what was not armed"
+        charge = self._charges.pop(entry.values["charge"], None)
+        if charge is None or charge.asset != entry.asset or not charge.armed:
+            return "sends what was not armed"
+        return ""
 
     def _refunded(self, entry: Entry) -> str:
-        asset, state, cost = self._charges.pop(entry.values["charge"], ("", "", 0))
-        if (asset, state) != (entry.asset, RESERVED):
+        v = entry.values
+        charge = self._charges.pop(v["charge"], None)
+        if charge is None or charge.asset != entry.asset or charge.armed:
             return "refunds what was not charged, or was armed"
-        stands = _stands(entry.values, self._count(entry, -cost))
+        if (v["purpose"], v["agreement"]) != (charge.purpose, charge.agreement):
+            return "refunds another charge than it says"
+        stands = _stands(v, self._count(charge, -charge.nano))
         return "" if stands else "has a total that is not the sum of the charges"
 
     def _latch(self, entry: Entry) -> str:
@@ -150,24 +197,55 @@ class Replay:
             return "has a signature that is none"
         return ""
 
-    def _count(self, entry: Entry, nano: int) -> Totals:
+    def _count(self, charge: _Charge, nano: int) -> Totals:
         """The totals after a row that adds ``nano``."""
-        v, asset = entry.values, entry.asset
-        keys = ("spent",), ("purpose", v["purpose"]), ("agreement", v["agreement"])
+        keys = ("spent",), ("purpose", charge.purpose), ("agreement", charge.agreement)
         for key in keys:
-            self._totals[asset, *key] += nano
-        self._totals[asset, "charged"] += max(0, nano)
-        return Totals(*(self._totals[asset, *key] for key in (*keys, ("charged",))))
+            self._totals[charge.asset, *key] += nano
+        self._totals[charge.asset, "charged"] += max(0, nano)
+        return Totals(*(self._totals[charge.asset, *key] for key in (*keys, ("charged",))))
 
-    def _in_window(self, entry: Entry, cost: int) -> int:
-        recent, now = self._recent[entry.asset], datetime.fromisoformat(entry.time)
-        if self._accounts[entry.asset].caps.window is None:
-            recent.clear()  # what a cap that comes later would count: the ledger has refused it
-            return 0
-        recent.append((now, cost))
-        while recent and recent[0][0] <= now - WINDOW:
-            recent.popleft()
-        return sum(nano for _, nano in recent)
+
+class _Window:
+    """What was charged in the last 30 days."""
+
+    def __init__(self) -> None:
+        self._charges: deque[tuple[datetime, int]] = deque()
+        self._total = 0
+
+    def add(self, entry: Entry, nano: int) -> int:
+        """The total with one charge more."""
+        time = datetime.fromisoformat(entry.time)
+        self._charges.append((time, nano))
+        self._total += nano
+        while self._charges[0][0] <= time - WINDOW:
+            self._total -= self._charges.popleft()[1]
+        return self._total
+
+
+@lru_cache(maxsize=1024)
+def least_divergence(order: float, noise_multiplier: float, sampling_rate: float) -> float:
+    """A lower bound on the Rényi divergence of a step, without the library that prices are from.
+
+    It is exact at whole orders; divergence grows with the order. Sums of logarithms: no overflow.
+
+    Source: Mironov, Talwar & Zhang 2019, arXiv:1908.10530, section 3.3.
+    """
+    n, q = math.floor(order), sampling_rate
+    if q == 1:
+        return order / (2 * noise_multiplier**2)
+    terms = [
+        math.lgamma(n + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(n - k + 1)
+        + k * math.log(q)
+        + (n - k) * math.log1p(-q)
+        + k * (k - 1) / (2 * noise_multiplier**2)
+        for k in range(n + 1)
+    ]
+    highest = max(terms)
+    total = highest + math.log(math.fsum(math.exp(term - highest) for term in terms))
+    return max(0.0, total / (n - 1))
 
 
 def read_account(entry: Entry) -> Account:
