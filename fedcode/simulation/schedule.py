@@ -47,11 +47,12 @@ class Workers:
         self, job: Any, work: Callable[[Any], dict[str, Any]] = run
     ) -> Future[dict[str, Any]]:
         """Does ``job`` when a process is free. New processes never see a terminal's Ctrl-C."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # blocked, not ignored: what comes while a process starts is handled right after it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return self._pool.submit(work, job)
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         """Jobs end at their next whole round."""
