@@ -20,6 +20,10 @@ class Labeller(Protocol):
         ...
 
 
+INJECTOR = 2
+"""Raised when other bugs would be made of the same functions."""
+
+
 @dataclass(frozen=True, slots=True)
 class InjectedBugs:
     """Real functions, about half of which are given one bug.

@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedcode.corpus.labels import InjectedBugs
+from fedcode.corpus.labels import INJECTOR, InjectedBugs
 from fedcode.corpus.tokenizer import PAD, Subwords
 from fedcode.errors import CorpusError
 from fedcode.models.encoder import DefectEncoder, Reading
@@ -135,8 +135,9 @@ class DefectsTask:
         return cls(known, subwords, ranked[: known.table])
 
     def fingerprint(self) -> str:
-        """SHA-256 over settings, vocabulary and table."""
-        parts = (self.settings.model_dump_json(), self.subwords.digest, *self.frequent)
+        """SHA-256 over settings, vocabulary and table, and the way bugs are made."""
+        own = (self.settings.model_dump_json(), self.subwords.digest)
+        parts = (f"bugs {INJECTOR}", *own, *self.frequent)
         text = "\x00".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.sha256(text).hexdigest()
 
