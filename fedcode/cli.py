@@ -77,6 +77,8 @@ def simulate(
 
     options, before = Options(not no_privacy, compare, seeds), None
     if resume or again:
+        asked = (task, rounds, epsilon, seed, no_privacy or None, compare or None)
+        _refuse_changes([*asked, seeds if seeds > 1 else None, out if resume else None])
         chosen, options, before = repeatable((resume or again or Path()) / MANIFEST)
     else:
         chosen = _changed(_federation(federation), task, rounds, epsilon, seed)
@@ -168,9 +170,9 @@ def calibrate(
     rate: Annotated[float, typer.Option(help="Sampling rate of a step.")],
     epsilon: Annotated[float | None, typer.Option(help="Cap.")] = None,
     noise: Annotated[float | None, typer.Option(help="Noise multiplier.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds.")] = None,
+    rounds: Annotated[int | None, typer.Option(max=100_000, help="Rounds.")] = None,
     delta: Annotated[float, typer.Option(help="δ.")] = 1e-5,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of a round.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, max=1_000, help="Steps of a round.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Find the noise, the rounds or the ε of a plan from the two others."""
@@ -198,6 +200,14 @@ def _refuse_both(federation: Path | None, resume: Path | None, again: Path | Non
     if sum(one is not None for one in (federation, resume, again)) > 1:
         raise ConfigError(
             "a federation's file, --resume and --again exclude one another", "give one of them"
+        )
+
+
+def _refuse_changes(asked: list[Any]) -> None:
+    if any(value is not None for value in asked):
+        raise ConfigError(
+            "--resume and --again do what the run was asked to do, and nothing else",
+            "leave the other options out, or start a new run with them",
         )
 
 

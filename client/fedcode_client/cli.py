@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedcode.errors import RunError
+from fedcode.errors import ConfigError, RunError
 from fedcode.federation import load
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.organization import SignedPolicy, beside
@@ -143,6 +144,8 @@ def verify(
     ] = None,
 ) -> None:
     """Check that every row is as it was written, and that no total was passed."""
+    if head is not None and not re.fullmatch("[0-9a-f]{64}", head):
+        raise ConfigError("a head has 64 hexadecimal digits", "copy what `verify` has printed")
     with _opened(path) as opened:
         number, now = opened.verify(head), opened.head
     print(f"{number} rows, every one in order; head {now}")
@@ -193,6 +196,10 @@ def check(
     """Say whether a policy is well formed, who has signed it, and whether that is enough."""
     signed = SignedPolicy.load(path)
     force = SignedPolicy.load(before).policy if before else None
+    if force is None and signed.policy.version > 1:
+        raise ConfigError(
+            f"version {signed.policy.version} follows another one", "name that one: --before FILE"
+        )
     signed.check(force)
     terms, names = signed.policy, ", ".join(signed.signers((force or signed.policy).officers))
     print(f"{terms.organization}, version {terms.version}: signed by {names}")
@@ -200,7 +207,7 @@ def check(
         print("enough for the first version")
     else:
         what = "no more" if terms.permits_no_more_than(force) else "more"
-        print(f"enough: it permits {what} than version {force.version}")
+        print(f"enough: it permits {what} than version {force.version}, if {before} is in force")
 
 
 def main() -> NoReturn:

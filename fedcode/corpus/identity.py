@@ -48,6 +48,8 @@ def asset_of(source: str) -> str:
     if scheme != "path" or not rest:
         raise CorpusError(f"{source} is no organization's source", NAMING)
     root = Path(rest).resolve()
+    if not root.is_dir():
+        raise CorpusError(f"{rest} is no folder", "name a folder")
     top = next((one for one in (root, *root.parents) if (one / ".git").exists()), None)
     history = git.checked_out(top) if top else None
     if history:
@@ -66,7 +68,9 @@ def register(folder: Path) -> str:
     """
     source = f"path:{folder}"
     file = folder / REGISTERED
-    if not file.exists() and not _repositories(folder):
+    above = (folder.resolve(), *folder.resolve().parents)
+    named = any((one / ".git").exists() or (one / REGISTERED).exists() for one in above)
+    if folder.is_dir() and not named and not _repositories(folder):
         try:
             handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             with os.fdopen(handle, "w", encoding="ascii") as new:
@@ -79,14 +83,15 @@ def register(folder: Path) -> str:
 def _registration(root: Path) -> str:
     _refuse_several(_repositories(root), root)
     try:
-        text = (root / REGISTERED).read_text(encoding="ascii")
+        top = next((one for one in (root, *root.parents) if (one / REGISTERED).exists()), root)
+        text = (top / REGISTERED).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(
             f"{root} has no history and is not registered",
             f"fedcode-client asset path:{root} --register",
         ) from error
     if not _REGISTRATION.fullmatch(text):
-        raise CorpusError(f"{root / REGISTERED} is not what was written", "restore it")
+        raise CorpusError(f"{top / REGISTERED} is not what was written", "restore it")
     return text.strip()
 
 

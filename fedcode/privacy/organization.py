@@ -216,6 +216,7 @@ class SignedPolicy:
         """Writes the signatures to the file beside the policy's."""
         text = "".join(f"{key} {signature}\n" for key, signature in self.signatures)
         write_atomically(beside(path), text.encode())
+        beside(path).chmod(0o644)  # the next officer is another person
 
     def signers(self, officers: Iterable[Officer]) -> tuple[str, ...]:
         """The names of those of ``officers`` who have signed."""
@@ -225,6 +226,12 @@ class SignedPolicy:
             for officer in officers
             if officer.key in given and signed(officer.key, given[officer.key], DOMAIN, data)
         )
+
+    def _unfit(self, who: tuple[str, ...]) -> str:
+        """Who has signed, and how many signatures are of something or somebody else."""
+        others = len(self.signatures) - len(who)
+        words = ", ".join(who) or "nobody signed"
+        return f"{words}; {others} that fit to no officer or to other content" if others else words
 
     def check(self, before: OrganizationPolicy | None) -> None:
         """Whether this policy may follow ``before``, or be the first.
@@ -245,7 +252,7 @@ class SignedPolicy:
             what = "permits less than before" if lower else "permits more than before"
             raise PrivacyError(
                 f"the policy {what} and needs {needed} officers' signatures, it has {len(who)}"
-                f" ({', '.join(who) or 'nobody signed'})",
+                f" ({self._unfit(who)})",
                 "fedcode-client policy sign POLICY.toml --key FILE",
             )
 

@@ -35,7 +35,7 @@ _NOT_CLAIMED = (
     "That the models are anonymous, or that ε is safety. ε bounds what can be learned of one "
     "privacy unit; a large ε bounds little.",
     "Protection of more than one unit at once. What k units of one organization have in common "
-    "is protected k times less: its style, its names, a secret that stands in many {units}.",
+    "is protected much less than that: its style, its names, a secret that stands in many {units}.",
     "Protection of a person. {person}, is not covered by one organization's ε.",
     "Protection of the figures in this report. Losses, numbers of records and results on "
     "organizations' files are computed without noise; ε does not cover them, nor what is chosen "

@@ -160,12 +160,22 @@ def _manifest(
                 "an organization's code has changed since the run started", "start a new run"
             )
         return before
-    if folder.exists() and any(folder.iterdir()):
+    if _holds_something(folder):
         begun = (folder / MANIFEST).exists() and not (folder / RESULT).exists()
         go_on = f", or go on with: fedcode simulate --resume {folder}" if begun else ""
         raise RunError(f"{folder} is not empty", f"choose another --out{go_on}")
-    write_json(folder / MANIFEST, made)
+    try:
+        write_json(folder / MANIFEST, made)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be made", "choose another --out") from error
     return made
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return folder.exists() and any(folder.iterdir())
+    except OSError as error:
+        raise RunError(f"{folder} cannot be a folder", "choose another --out") from error
 
 
 def _jobs(

@@ -268,7 +268,12 @@ def test_a_policy_is_signed_by_two_and_checked(folder, said, refused) -> None:
     (folder / "lower.toml").write_text(lower, encoding="utf-8")
     said("fedcode-client policy sign lower.toml --key ada.key")
     checked = said("fedcode-client policy check lower.toml --before policy.toml")
-    assert checked.splitlines()[1] == "enough: it permits no more than version 1"
+    assert (
+        checked.splitlines()[1]
+        == "enough: it permits no more than version 1, if policy.toml is in force"
+    )
+    assert "version 2 follows another" in refused("fedcode-client policy check lower.toml")
+    assert "64 hexadecimal" in refused("fedcode-client ledger verify ledger.sqlite --head abc")
     line = refused("fedcode-client policy check policy.toml --before lower.toml")
     assert "version 1 of the policy does not follow 2" in line
 

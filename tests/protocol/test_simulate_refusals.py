@@ -140,3 +140,30 @@ def test_a_damaged_cache(base: Path) -> None:
     assert "hint: " in second.stderr
     assert str(cache) in second.stderr
     assert not (base / "second" / "result.json").exists()
+
+
+@pytest.mark.parametrize("words", [("--epsilon", "1"), ("--rounds", "2"), ("--seeds", "2")])
+def test_what_a_run_was_asked_to_do_is_not_changed_by_resuming_it(base: Path, words) -> None:
+    done = subprocess.run(
+        [PROGRAM, "simulate", "--resume", str(base / "none"), *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "do what the run was asked to do" in done.stderr
+
+
+def test_a_file_is_no_folder_for_a_result(base: Path) -> None:
+    toml = base / "federation.toml"
+    for out in (toml, toml / "x"):
+        done = subprocess.run(
+            [PROGRAM, "simulate", str(toml), "--out", str(out)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "FEDCODE_CACHE": str(base / "cache")},
+            timeout=120,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "choose another --out" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -83,7 +83,22 @@ def test_a_folder_keeps_the_number_that_it_was_given(tmp_path) -> None:
     assert register(other) != given
 
 
+def test_a_folder_of_a_named_folder_is_that_one(tmp_path) -> None:
+    (tmp_path / "sub").mkdir()
+    given = register(tmp_path)
+    assert register(tmp_path / "sub") == of(tmp_path / "sub") == given
+    assert not (tmp_path / "sub" / REGISTERED).exists()
+
+
+def test_what_is_no_folder_is_refused(tmp_path) -> None:
+    for act in (of, register):
+        with pytest.raises(CorpusError, match="is no folder"):
+            act(tmp_path / "none")
+
+
 def test_a_repository_needs_no_number(repository) -> None:
+    assert register(repository / "src") == of(repository)
+    assert not (repository / "src" / REGISTERED).exists()
     assert register(repository) == of(repository)
     assert not (repository / REGISTERED).exists()
 
