@@ -166,14 +166,19 @@ def test_ctrl_c_then_resume_gives_what_an_unbroken_run_gives(tmp_path: Path) -> 
     toml = write_federation(tmp_path, rounds=60)
     whole = tmp_path / "whole"
     start = [PROGRAM, "simulate", str(toml), "--out"]
-    broken = subprocess.Popen(
-        [*start, str(tmp_path / "broken")],
-        env=environment(tmp_path / "cache"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    # a runner in the background ignores it, and its children would, too
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        broken = subprocess.Popen(
+            [*start, str(tmp_path / "broken")],
+            env=environment(tmp_path / "cache"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     checkpoint = tmp_path / "broken" / "checkpoint"
     deadline = time.monotonic() + 120
     while not list(checkpoint.glob("*.state")) and time.monotonic() < deadline:
