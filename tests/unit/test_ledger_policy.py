@@ -203,8 +203,7 @@ def test_accounts_are_opened_under_the_policy_in_force(ledger) -> None:
 
 
 def test_a_unit_that_is_not_permitted_gets_no_account(ledger) -> None:
-    signed = policy(*KEYS[:2])
-    object.__setattr__(signed.policy.permitted, "units", ())
+    signed = policy(*KEYS[:2], permitted={"units": ["file"]})
     with pytest.raises(PrivacyError, match="does not permit the unit function"):
         account(ledger, signed)
 

@@ -18,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
@@ -45,7 +46,7 @@ from fedcode.privacy.ledger.replay import (
 from fedcode.privacy.ledger.totals import check, totals
 from fedcode.privacy.ledger.verification import PATIENCE, Verification, verify
 from fedcode.privacy.ledger.witness import CountersignedHead
-from fedcode.privacy.organization import SignedPolicy
+from fedcode.privacy.organization import OrganizationPolicy, SignedPolicy
 from fedcode.privacy.receipt import LEDGER, Receipt
 from fedcode.record import PrivacyUnit
 
@@ -79,21 +80,19 @@ class BudgetLedger:
         Raises:
             LedgerDamaged: it is not a ledger, its rows do not chain, or it was set back.
         """
-        in_memory = str(path) == _MEMORY
-        chain = Chain(path, scripts=scripts(), read_only=read_only)
+        schema, seal, watch = scripts(), Seal.fresh(), None
+        chain = Chain(path, scripts=schema, read_only=read_only)
         try:
-            seal = Seal.fresh() if in_memory or read_only else Seal.beside(Path(path))
-            watch = None
-            if not in_memory and not read_only:
-                watch = Verification(Chain(path, scripts=scripts(), read_only=True))
+            if str(path) != _MEMORY and not read_only:
+                seal = Seal.beside(Path(path))
+                watch = Verification(Chain(path, scripts=schema, read_only=True))
             ledger = cls(chain, seal, watch)
         except PrivacyError:
             chain.close()
             raise
         try:
             ledger._check_witnessed(witnessed)
-            if watch is not None:
-                watch.check(PATIENCE)
+            ledger.verified(PATIENCE)
         except PrivacyError:
             ledger.close()
             raise
@@ -171,7 +170,7 @@ class BudgetLedger:
             PrivacyError: it lacks signatures, is no later version, or changes δ.
         """
         with self._writing():
-            real = [account for account in self.accounts() if not account.seeded]
+            real = self._under_policy()
             if not real:
                 raise PrivacyError("there is no account yet", "open one with the policy")
             policy.check(_in_force(real))
@@ -230,9 +229,10 @@ class BudgetLedger:
         """
         _validate.count(round=round, cohort=cohort)
         _validate.text(agreement=agreement, purpose=purpose, task=task)
+        _check_price(cost)  # it may take a second: not while others wait to write
         with self._writing():
             account = self._existing(asset)
-            _check_price(cost, account)
+            _check_order(cost, account)
             if account.policy is not None:
                 terms = account.policy.policy
                 terms.check(purpose=purpose, task=task, unit=account.unit, cohort=cohort)
@@ -488,7 +488,7 @@ class BudgetLedger:
             line = asdict(entry) | {"body": entry.values}
             yield json.dumps(line, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
-    def _writing(self) -> Any:
+    def _writing(self) -> AbstractContextManager[None]:
         self.verified()
         return self._chain.writing()
 
@@ -511,8 +511,7 @@ class BudgetLedger:
 
     def _check_policy(self, policy: SignedPolicy) -> None:
         """The first policy needs its signatures; after it, accounts are opened under that one."""
-        real = [account for account in self.accounts() if not account.seeded]
-        force = _in_force(real)
+        force = _in_force(self._under_policy())
         if force is None:
             policy.check(None)
         elif policy.policy != force:
@@ -520,6 +519,10 @@ class BudgetLedger:
                 f"version {force.version} of the policy is in force, not {policy.policy.version}",
                 "adopt the new version first",
             )
+
+    def _under_policy(self) -> list[Account]:
+        """The accounts that are no simulation's."""
+        return [account for account in self.accounts() if not account.seeded]
 
     def _armed(self, asset: str, agreement: str, number: int) -> Entry | None:
         return self._chain.entry(
@@ -551,7 +554,7 @@ class BudgetLedger:
                 )
 
 
-def _in_force(accounts: Sequence[Account]) -> Any:
+def _in_force(accounts: Sequence[Account]) -> OrganizationPolicy | None:
     """The policy of accounts that are no simulation's: it is one for all."""
     signed = accounts[0].policy if accounts else None
     return signed.policy if signed else None
@@ -569,12 +572,15 @@ def _digest(message: bytes) -> str:
     return hashlib.sha256(message).hexdigest()
 
 
-def _check_price(cost: Cost, account: Account) -> None:
+def _check_price(cost: Cost) -> None:
+    least = price(cost.order, cost.noise_multiplier, cost.sampling_rate, cost.steps)
+    if cost.nano < least:
+        raise PrivacyError(f"a cost of {cost.nano} is below its price, {least}")
+
+
+def _check_order(cost: Cost, account: Account) -> None:
     if cost.order != account.budget.order:
         raise PrivacyError(
             f"a cost at order {cost.order:g} cannot be charged to an account "
             f"of order {account.budget.order:g}"
         )
-    least = price(cost.order, cost.noise_multiplier, cost.sampling_rate, cost.steps)
-    if cost.nano < least:
-        raise PrivacyError(f"a cost of {cost.nano} is below its price, {least}")

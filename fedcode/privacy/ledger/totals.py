@@ -8,6 +8,7 @@ with ten.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from fedcode.errors import BudgetExhausted
@@ -21,15 +22,16 @@ _TOTALS = "kind IN ('RESERVED', 'REFUNDED')"
 def totals(chain: Chain, asset: str, purpose: str, agreement: str) -> Totals:
     """What the latest rows say."""
 
-    def last(name: str, condition: str, *values: str) -> int:
+    def last(condition: str = "1", *values: str) -> Mapping[str, int]:
         entry = chain.entry(f"asset = ? AND {condition} AND {_TOTALS}", (asset, *values))
-        return int(entry.values[name]) if entry else 0
+        return entry.values if entry else Totals().plain()
 
+    latest = last()
     return Totals(
-        last("spent_nano", "1"),
-        last("purpose_nano", "body ->> '$.purpose' = ?", purpose),
-        last("agreement_nano", "body ->> '$.agreement' = ?", agreement),
-        last("charged_nano", "1"),
+        latest["spent_nano"],
+        last("body ->> '$.purpose' = ?", purpose)["purpose_nano"],
+        last("body ->> '$.agreement' = ?", agreement)["agreement_nano"],
+        latest["charged_nano"],
     )
 
 
