@@ -1,0 +1,368 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Gradients of one weight, one per record, in the form in which they cost least.
+
+The gradient of a weight (m, n) that a layer has used at T places of a record is a sum of outer
+products, Σ_t left_t right_tᵀ. Its squared norm is Σ_ts (left_t·left_s) (right_t·right_s): it takes
+two Gram matrices and no gradient. What has no such form is written out, a gradient per record.
+
+The Gram form cancels where places pull against one another, and its rounding error grows with what
+has been cancelled. So that no norm comes out too small, it is raised by ``ROUNDING`` times
+(Σ_t |left_t| |right_t|)², which bounds the sum's terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+ROUNDING = 2.0**-16
+"""Of float32's products and sums: of 2^-24 each, along chains of at most 2^8 additions (blocked
+matrix products add up in blocks of a few hundred, and blocks one after another)."""
+
+_PRODUCTS, _MEMORY = 32, 1.75
+_LONG = 128  # places from which on halves of a Gram matrix cost less than the whole
+
+
+def prefers_gram(places: int, m: int, n: int) -> bool:
+    """Whether Gram matrices cost less than writing out gradients of (m, n) from so many places.
+
+    Gradients once written out make the weighted sum cheap, but must be read twice: measured, a
+    number of them costs as much as ``_PRODUCTS`` products of a Gram matrix. And they may take
+    ``_MEMORY`` times the memory of what they are made of, which is kept instead of them.
+    """
+    large = m * n > _MEMORY * places * (m + n)
+    return large or places == 1 or places * places * (m + n) < _PRODUCTS * m * n
+
+
+class Gram(NamedTuple):
+    """A symmetric (batch, T, T) by its upper part: rows from a place on, columns from there on."""
+
+    panels: tuple[Tensor, ...]
+
+    def diagonal(self) -> Tensor:
+        """Shape (batch, T)."""
+        return torch.cat([panel.diagonal(dim1=1, dim2=2) for panel in self.panels], 1)
+
+    def dot(self, other: Gram) -> Tensor:
+        """Σ_ts of the products of all entries, shape (batch,)."""
+        return torch.stack([_dot(*two) for two in zip(self.panels, other.panels, strict=True)]).sum(0)
+
+
+def _dot(one: Tensor, two: Tensor) -> Tensor:
+    """What stands beyond the square on the diagonal counts for its mirror image too."""
+    products = one * two
+    rows = products.shape[1]
+    found = products[:, :, :rows].sum((1, 2))
+    return found if products.shape[2] == rows else found + 2 * products[:, :, rows:].sum((1, 2))
+
+
+def _from(places: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the panels."""
+    half = places // 2 if places >= _LONG else places
+    yield slice(0, half), slice(0, None)
+    if half < places:
+        yield slice(half, None), slice(half, None)
+
+
+class Side(Protocol):
+    """One vector for each place of each record."""
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors."""
+        ...
+
+    @property
+    def has_gram(self) -> bool:
+        """Whether the Gram matrix costs nothing any more."""
+        ...
+
+    def gram(self) -> Gram:
+        """Products of all pairs of a record's places."""
+        ...
+
+    def times(self, other: Side) -> Tensor:
+        """Products with another side's places, shape (batch, T, S)."""
+        ...
+
+    def without(self, rows: Tensor) -> Side:
+        """The same with zeros for the records of the mask ``rows``, shape (batch,)."""
+        ...
+
+
+class Dense:
+    """Vectors as they are.
+
+    Args:
+        values: shape (batch, T, n).
+        parts: sides whose vectors, one after another, are these; their Gram matrices add up.
+    """
+
+    def __init__(self, values: Tensor, parts: Sequence[Dense] = ()) -> None:
+        self.values = values
+        self._parts = parts
+        self._gram: Gram | None = None
+
+    @property
+    def width(self) -> int:
+        """n."""
+        return self.values.shape[2]
+
+    @property
+    def has_gram(self) -> bool:
+        """See :class:`Side`."""
+        return self._gram is not None
+
+    def know(self, gram: Gram) -> None:
+        """Sets the Gram matrix, computed elsewhere."""
+        self._gram = gram
+
+    def forget(self) -> None:
+        """Drops the Gram matrix, which all weights have seen."""
+        self._gram = None
+        for part in self._parts:
+            part.forget()
+
+    def gram(self) -> Gram:
+        """Kept until it is forgotten, for several weights may need it."""
+        if self._gram is None:
+            self._gram = self._sum_of_parts() if self._parts else gram_of(self.values)
+        return self._gram
+
+    def times(self, other: Side) -> Tensor:
+        """See :class:`Side`."""
+        if isinstance(other, Dense):
+            return torch.bmm(self.values, other.values.transpose(1, 2))
+        if isinstance(other, Rows):
+            index = other.index.unsqueeze(1).expand(-1, self.values.shape[1], -1)
+            return self.values.gather(2, index.clamp(min=0)) * (index >= 0)
+        return other.times(self).transpose(1, 2)
+
+    def without(self, rows: Tensor) -> Dense:
+        """See :class:`Side`."""
+        return Dense(self.values.masked_fill(rows.view(-1, 1, 1), 0))
+
+    def _sum_of_parts(self) -> Gram:
+        panels = zip(*(part.gram().panels for part in self._parts), strict=True)
+        return Gram(tuple(sum(each[1:], each[0]) for each in panels))
+
+
+def gram_of(values: Tensor) -> Gram:
+    """The Gram matrix of ``values`` (batch, T, n)."""
+    if values.shape[1] == 1:
+        return Gram((values.square().sum(2, keepdim=True),))
+    panels = (
+        torch.bmm(values[:, rows], values[:, columns].transpose(1, 2))
+        for rows, columns in _from(values.shape[1])
+    )
+    return Gram(tuple(panels))
+
+
+class Rows:
+    """Unit vectors: the place of the one.
+
+    Args:
+        index: shape (batch, T); -1 stands for a vector of zeros.
+        width: length of the vectors.
+    """
+
+    def __init__(self, index: Tensor, width: int) -> None:
+        self.index = index
+        self.width = width
+        self.has_gram = False
+
+    def gram(self) -> Gram:
+        """1 where two places are the same."""
+        inside = (self.index >= 0).unsqueeze(2)
+        panels = (
+            (self.index[:, rows, None] == self.index[:, None, columns]) & inside[:, rows]
+            for rows, columns in _from(self.index.shape[1])
+        )
+        return Gram(tuple(panels))
+
+    def times(self, other: Side) -> Tensor:
+        """See :class:`Side`."""
+        if isinstance(other, Rows):
+            same = self.index.unsqueeze(2) == other.index.unsqueeze(1)
+            return same & (self.index >= 0).unsqueeze(2)
+        return other.times(self).transpose(1, 2)
+
+    def without(self, rows: Tensor) -> Rows:
+        """See :class:`Side`."""
+        return Rows(self.index.masked_fill(rows.unsqueeze(1), -1), self.width)
+
+
+def ones(left: Dense) -> Dense:
+    """The right side of a bias, whose gradient is Σ_t left_t: a 1 at each place."""
+    return Dense(left.values.new_ones(()).expand(*left.values.shape[:2], 1))
+
+
+class Outer:
+    """Σ_t left_t right_tᵀ for each record: the gradient of a weight of left.width × right.width."""
+
+    def __init__(self, left: Dense | Rows, right: Dense) -> None:
+        self.left, self.right = left, right
+
+    @property
+    def places(self) -> int:
+        """T."""
+        return self.right.values.shape[1]
+
+    def samples(self, records: slice) -> Tensor:
+        """The gradient of each of ``records``, shape (records, m, n)."""
+        values = self.right.values[records]
+        if isinstance(self.left, Dense):
+            return torch.bmm(self.left.values[records].transpose(1, 2), values)
+        index = self.left.index[records]
+        found = values.new_zeros((len(values), self.left.width, values.shape[2]))
+        where = index.clamp(min=0).unsqueeze(2).expand_as(values)
+        return found.scatter_add_(1, where, values * (index >= 0).unsqueeze(2))
+
+    def total(self, factors: Tensor | None, out: Tensor | None) -> Tensor:
+        """The sum over the records, each times its factor, added to ``out`` of shape (m, n).
+
+        Args:
+            factors: shape (batch,); None for ones.
+            out: changed where it is given.
+        """
+        values = self.right.values
+        scale = None if factors is None else factors.view(-1, 1, 1)
+        if isinstance(self.left, Rows):
+            return _added_at(self.left, values if scale is None else values * scale, out)
+        left = self.left.values
+        if scale is not None and left.shape[2] < values.shape[2]:
+            left = left * scale
+        elif scale is not None:
+            values = values * scale
+        if _time_first(left):
+            left, values = left.transpose(0, 1), values.transpose(0, 1)
+        a, b = left.flatten(0, 1).t(), values.reshape(-1, values.shape[2])
+        return torch.mm(a, b) if out is None else out.addmm_(a, b)
+
+    def without(self, rows: Tensor) -> Outer:
+        """The same with zeros for the records of the mask ``rows``, shape (batch,)."""
+        return Outer(self.left.without(rows), self.right.without(rows))
+
+
+class Bag:
+    """Σ_t weight_t e(index_t) gᵀ for each record: of a table whose rows were added up.
+
+    Args:
+        index: shape (batch, T): rows; -1 is none.
+        weights: shape (batch, T).
+        gradient: g, shape (batch, n).
+        width: rows of the table.
+    """
+
+    def __init__(self, index: Tensor, weights: Tensor, gradient: Tensor, width: int) -> None:
+        self.index, self.weights, self.gradient, self.width = index, weights, gradient, width
+
+    def samples(self, records: slice) -> Tensor:
+        """See :meth:`Outer.samples`; shape (records, width, n)."""
+        return self._outer().samples(records)
+
+    def total(self, factors: Tensor | None, out: Tensor | None) -> Tensor:
+        """See :meth:`Outer.total`."""
+        return self._outer().total(factors, out)
+
+    def squared_norms(self) -> Tensor:
+        """|g|² Σ_v (Σ_{t: index_t = v} weight_t)², shape (batch,)."""
+        batch = torch.arange(len(self.index), device=self.index.device).unsqueeze(1)
+        place, order = (batch * (self.width + 1) + self.index + 1).flatten().sort()
+        weights = self.weights.masked_fill(self.index < 0, 0).flatten()[order]
+        starts = torch.ones_like(place, dtype=torch.bool)
+        starts[1:] = place[1:] != place[:-1]
+        run = starts.cumsum(0) - 1
+        sums = weights.new_zeros(len(place)).index_add_(0, run, weights)
+        owner = (place // (self.width + 1)).masked_select(starts)
+        squares = sums[: len(owner)].square()
+        counts = weights.new_zeros(len(self.index)).index_add_(0, owner, squares)
+        return self.gradient.square().sum(1) * counts
+
+    def without(self, rows: Tensor) -> Bag:
+        """See :meth:`Outer.without`."""
+        gradient = self.gradient.masked_fill(rows.unsqueeze(1), 0)
+        weights = self.weights.masked_fill(rows.unsqueeze(1), 0)
+        return Bag(self.index, weights, gradient, self.width)
+
+    def _outer(self) -> Outer:
+        values = self.weights.unsqueeze(2) * self.gradient.unsqueeze(1)
+        return Outer(Rows(self.index, self.width), Dense(values))
+
+
+class Samples:
+    """Gradients written out.
+
+    Args:
+        pieces: the records' gradients, some records in each, of shape (records, *shape).
+    """
+
+    def __init__(self, *pieces: Tensor) -> None:
+        self.pieces = pieces
+
+    def samples(self, records: slice) -> Tensor:
+        """See :meth:`Outer.samples`; shape (records, *shape)."""
+        whole = self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
+        return whole[records]
+
+    def total(self, factors: Tensor | None, out: Tensor | None) -> Tensor:
+        """See :meth:`Outer.total`; of the gradients' shape."""
+        shape = self.pieces[0].shape[1:]
+        lengths = [len(piece) for piece in self.pieces]
+        given = [None] * len(lengths) if factors is None else factors.split(lengths)
+        for piece, own in zip(self.pieces, given, strict=True):
+            flat = piece.flatten(1)
+            found = (flat.sum(0) if own is None else own @ flat).view(shape)
+            out = found if out is None else out.add_(found.view_as(out))
+        return out if out is not None else self.pieces[0].new_zeros(shape)
+
+    def squared_norms(self) -> Tensor:
+        """Shape (batch,)."""
+        norms = [torch.linalg.vector_norm(piece.flatten(1), dim=1) for piece in self.pieces]
+        return torch.cat(norms).square_()
+
+    def without(self, rows: Tensor) -> Samples:
+        """See :meth:`Outer.without`."""
+        shape = (-1, *[1] * (self.pieces[0].dim() - 1))
+        masks = rows.view(shape).split([len(piece) for piece in self.pieces])
+        return Samples(*(p.masked_fill(m, 0) for p, m in zip(self.pieces, masks, strict=True)))
+
+
+Contribution = Outer | Bag | Samples
+"""What one use of a parameter adds to each record's gradient."""
+
+
+def _time_first(values: Tensor) -> bool:
+    return values.transpose(0, 1).is_contiguous()
+
+
+def _added_at(rows: Rows, values: Tensor, out: Tensor | None) -> Tensor:
+    index = rows.index
+    if out is None and rows.width * 4 > index.numel():
+        # its own kernel for dense gradients: one pass, and -1 is its padding
+        found: Tensor = torch.ops.aten.embedding_dense_backward(
+            values, index, rows.width, -1, False
+        )
+        return found
+    if out is None:
+        out = values.new_zeros((rows.width, values.shape[2]))
+    values = values * (index >= 0).unsqueeze(2)
+    return out.index_add_(0, index.clamp(min=0).flatten(), values.flatten(0, 1))
+
+
+def squared_norms(parts: Sequence[Outer]) -> Tensor:
+    """Of the summed gradients of one weight, never too small; shape (batch,)."""
+    found = lengths = parts[0].right.values.new_zeros(parts[0].right.values.shape[0])
+    for part in parts:
+        left, right = part.left.gram(), part.right.gram()
+        found = found + left.dot(right)
+        lengths = lengths + (left.diagonal() * right.diagonal()).sqrt().sum(1)
+    for one, two in combinations(parts, 2):
+        products = one.left.times(two.left) * one.right.times(two.right)
+        found = found + 2 * products.sum((1, 2))
+    return found.clamp(min=0) + ROUNDING * lengths.square()
