@@ -109,6 +109,8 @@ class ServerSettings(Strict):
         momentum: beta_1 of the adaptive ones, the momentum of ``fedavgm``.
         second_momentum: beta_2 of the adaptive ones.
         tau: the adaptive ones' floor.
+        average: the decay of the exponential moving average of the weights over the rounds, which
+            is handed out in their place; 0 is none.
     """
 
     algorithm: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedprox"] = "fedavg"
@@ -116,6 +118,7 @@ class ServerSettings(Strict):
     momentum: Fraction = 0.9
     second_momentum: Fraction = 0.99
     tau: Positive = 1e-3
+    average: Fraction = 0.0
 
 
 class WarmStartSettings(Strict):

@@ -242,7 +242,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
     if job.folder:
         save_tensors(
             job.folder / "checkpoint" / f"{job.task}.safetensors",
-            bench.learner.tensors(state.weights),
+            bench.learner.tensors(state.released),
         )
     found = bench.measure(state, arm)
     return {
