@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedcode.errors import ConfigError, RunError
-from fedcode.federation import Federation, check, load, parse
+from fedcode.federation import Clip, Federation, check, load, parse
 from fedcode.record import PrivacyUnit
 from fedcode.tasks import TASKS, known
 from fedcode.terminal import run
@@ -147,6 +147,9 @@ def audit(
         PrivacyUnit | None,
         typer.Option(help="Of the step audit alone: is its canary one record, or several?"),
     ] = None,
+    clipping: Annotated[
+        Clip | None, typer.Option(help="Of the step audit alone; flat if left out.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Audit the private training: can one privacy unit be seen better than ε allows?"""
@@ -156,10 +159,14 @@ def audit(
             raise ConfigError(
                 "the step audit has no organization and one canary", "name a run's folder"
             )
-        broken = _audit_step(trials, unit or PrivacyUnit.FUNCTION, as_json=as_json)
+        broken = _audit_step(
+            trials, unit or PrivacyUnit.FUNCTION, clipping or "flat", as_json=as_json
+        )
     else:
         if unit is not None:
             raise ConfigError("a run has its own privacy unit", "leave --unit out")
+        if clipping is not None:
+            raise ConfigError("a run has its own clipping", "leave --clipping out")
         broken = _audit_folder(folder, organization, canaries, trials, as_json=as_json)
     if broken:
         raise typer.Exit(1)
@@ -240,7 +247,7 @@ def _changed(
     return check(values, "the command line")
 
 
-def _audit_step(trials: int, unit: PrivacyUnit, *, as_json: bool) -> bool:
+def _audit_step(trials: int, unit: PrivacyUnit, clipping: Clip, *, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from rich.progress import Progress
@@ -249,7 +256,12 @@ def _audit_step(trials: int, unit: PrivacyUnit, *, as_json: bool) -> bool:
 
     with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as bars:
         bar = bars.add_task("training steps", total=trials)
-        found = step_audit(trials, unit=unit, tell=lambda done: bars.update(bar, completed=done))
+        found = step_audit(
+            trials,
+            unit=unit,
+            clipping=clipping,
+            tell=lambda done: bars.update(bar, completed=done),
+        )
     if as_json:
         print(json.dumps(asdict(found) | {"broken": found.broken}))
         return found.broken

@@ -27,6 +27,10 @@ from fedcode.strict import (
 )
 
 Seed = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
+Clip = Literal["flat", "per-layer", "normalized", "adaptive"]
+Norm = Annotated[float, Field(ge=1e-6, le=1e6, strict=True)]
+"""Of gradients whose squares float32 holds."""
+
 Precision = Literal["float32", "bfloat16"]
 """Of a network's products in training without privacy; its weights stay float32.
 
@@ -58,13 +62,19 @@ class TrainingSettings(Strict):
         records_per_unit: of a sampled unit so many records take part in a step at most, others in
             every step. A function is one record.
         nominal_batch: the public constant that a step's noised sum is divided by.
-        clipping: ``flat`` scales a gradient g by min(1, C/|g|); ``normalized`` by C/(|g| + 0.01 C).
-        clipping_norm: C.
+        clipping: ``flat`` scales a gradient g by min(1, C/|g|), ``per-layer`` does so with each of
+            L layers and C/√L, ``normalized`` scales by C/(|g| + 0.01 C), ``adaptive`` clips at a
+            level that follows a quantile of the norms (``fedcode.training.clipping``).
+        clipping_norm: C; also where ``adaptive`` starts.
+        quantile: of ``adaptive``: the part of the units whose norm shall be below the level.
+        quantile_rate: of ``adaptive``: how fast the level moves.
         noise_multiplier: std of the noise over the sensitivity; calibrated to the budget where it
             is absent.
-        optimizer: the member's optimizer.
+        optimizer: the member's optimizer; ``adam-bc`` is Adam that takes the noise's variance off
+            its second moment.
         learning_rate: the member's learning rate.
         momentum: of ``sgd``.
+        second_moment_floor: of ``adam-bc``: γ'.
         proximal: FedProx' mu; 0 is none.
         physical_batch: examples in memory at once; changes speed, not results.
     """
@@ -73,14 +83,21 @@ class TrainingSettings(Strict):
     sampling_rate: Share = 0.1
     records_per_unit: Count = 64
     nominal_batch: Count = 256
-    clipping: Literal["flat", "normalized"] = "flat"
-    clipping_norm: Positive = 1.0
+    clipping: Clip = "flat"
+    clipping_norm: Norm = 1.0
+    quantile: Probability = 0.5
+    quantile_rate: Positive = 0.2
     noise_multiplier: Positive | None = None
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adam-bc"] = "sgd"
     learning_rate: Positive = 1.0
     momentum: Fraction = 0.0
+    second_moment_floor: Positive = 5e-8
     proximal: Amount = 0.0
     physical_batch: Count = 32
+
+    def coordinates(self, weights: int) -> int:
+        """How many numbers a step's sum has: one for each weight, and one for adaptive votes."""
+        return weights + (self.clipping == "adaptive")
 
 
 class ServerSettings(Strict):
@@ -92,6 +109,8 @@ class ServerSettings(Strict):
         momentum: beta_1 of the adaptive ones, the momentum of ``fedavgm``.
         second_momentum: beta_2 of the adaptive ones.
         tau: the adaptive ones' floor.
+        average: the decay of the exponential moving average of the weights over the rounds, which
+            is handed out in their place; 0 is none.
     """
 
     algorithm: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedprox"] = "fedavg"
@@ -99,6 +118,7 @@ class ServerSettings(Strict):
     momentum: Fraction = 0.9
     second_momentum: Fraction = 0.99
     tau: Positive = 1e-3
+    average: Fraction = 0.0
 
 
 class WarmStartSettings(Strict):

@@ -21,12 +21,14 @@ class LocalReport:
         examples: how many were sampled, over all steps.
         empty_steps: steps whose Poisson batch was empty (noise alone).
         left_out: units that were sampled and added nothing, for their gradient was not finite.
+        level: where the next round's adaptive clipping starts; None for any other clipping.
     """
 
     loss: float | None = None
     examples: int = 0
     empty_steps: int = 0
     left_out: int = 0
+    level: float | None = None
 
 
 class Trainer(Protocol):

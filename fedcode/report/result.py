@@ -109,6 +109,7 @@ class MemberRound(Part):
     examples: int
     empty_steps: int
     left_out: int
+    level: float | None = None
 
 
 class Round(Part):

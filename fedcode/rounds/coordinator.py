@@ -27,13 +27,20 @@ class State:
 
     Attributes:
         round: rounds done.
-        weights: shape (d,).
+        weights: shape (d,); what the next plan carries.
         moments: the server optimizer's state, by name.
+        average: of the weights over the rounds, shape (d,); None where there is none.
     """
 
     round: int
     weights: Vector
     moments: Mapping[str, Vector] = field(default_factory=dict)
+    average: Vector | None = None
+
+    @property
+    def released(self) -> Vector:
+        """The weights that are measured and handed out, shape (d,)."""
+        return self.weights if self.average is None else self.average
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ class Coordinator:
     def run(self, state: State) -> tuple[State, Outcome]:
         """One round from ``state``.
 
-        Weights and moments stay as they are if nobody took part, or if they would not be finite.
+        Weights, moments and average stay as they are if nobody took part, or if they would not be
+        finite.
         """
         start = time.perf_counter()
         number = state.round + 1
@@ -86,7 +94,8 @@ class Coordinator:
         weights = state.weights if arrays is None else vector_of(arrays)
         moments = strategy.state()
         if not all(np.isfinite(v).all() for v in (weights, *moments.values())):
-            weights, moments = state.weights, dict(state.moments)
+            weights, moments, arrays = state.weights, dict(state.moments), None
+        average = state.average if arrays is None else self._average(state, weights)
         outcome = Outcome(
             number,
             strategy.survivors,
@@ -94,4 +103,16 @@ class Coordinator:
             digest(weights),
             time.perf_counter() - start,
         )
-        return State(number, weights, moments), outcome
+        return State(number, weights, moments, average), outcome
+
+    def _average(self, state: State, weights: Vector) -> Vector | None:
+        """The moving average with ``weights`` in it.
+
+        It begins at the weights that the federation starts from. In early rounds it forgets faster
+        than its decay says: by round t, min(decay, t / (t + 9)).
+        """
+        decay = min(self._agreement.server.average, (state.round + 1) / (state.round + 10))
+        if not decay:
+            return None
+        before = state.released.astype(np.float64)
+        return (decay * before + (1 - decay) * weights).astype(np.float32)

@@ -134,6 +134,7 @@ class Bench:
         ledger: BudgetLedger,
         *,
         state: State | None = None,
+        before: Sequence[Mapping[str, Any]] = (),
         after: Callable[[State, Round], bool] = lambda _state, _round: True,
     ) -> State:
         """Runs an arm to its end.
@@ -142,6 +143,7 @@ class Bench:
             arm: who trains and how.
             ledger: charged by private arms.
             state: where to continue; the public weights if None.
+            before: the lines of the rounds that led there, as JSON has them.
             after: called after each round; False stops the arm there.
 
         Returns:
@@ -153,7 +155,13 @@ class Bench:
         if arm.key == "centralized-plain":
             return self._centralized(state)
         agreement = self._agreement(arm)
-        members = {name: self._member(name, arm, agreement, ledger) for name in arm.members}
+        levels = {
+            name: part.get("level") for line in before for name, part in line["local"].items()
+        }
+        members = {
+            name: self._member(name, arm, agreement, ledger, levels.get(name))
+            for name in arm.members
+        }
         grid = InMemoryGrid({name: member_app(m.answer) for name, m in members.items()})
         coordinator = Coordinator(agreement, grid, grid.nodes)
         while state.round < agreement.rounds:
@@ -207,7 +215,12 @@ class Bench:
         )
 
     def _member(
-        self, name: str, arm: Arm, agreement: Agreement, ledger: BudgetLedger
+        self,
+        name: str,
+        arm: Arm,
+        agreement: Agreement,
+        ledger: BudgetLedger,
+        level: float | None,
     ) -> Member | UnprotectedMember:
         records = self.data.train[name].records()
         if not arm.private or self.noise is None:
@@ -219,7 +232,7 @@ class Bench:
         ledger.open_simulated(
             organization.source, organization=name, unit=policy.unit, budget=filter_
         )
-        private = self.learner.private(records, policy, self._randomness(arm, name))
+        private = self.learner.private(records, policy, self._randomness(arm, name), level)
         return Member(
             name,
             organization.source,
@@ -239,7 +252,7 @@ class Bench:
         return PrivacyPolicy(
             unit=privacy.unit,
             clipping_norm=training.clipping_norm,
-            weights=len(self.learner.start()),
+            weights=training.coordinates(len(self.learner.start())),
             noise_multiplier=self.noise.noise_multiplier,
             sampling_rate=training.sampling_rate,
             steps_per_round=training.steps_per_round,
@@ -284,7 +297,7 @@ class Bench:
 
     def _figures(self, state: State, files: Sequence[SourceFile]) -> dict[str, float]:
         """What the model measures on ``files``; a model that has run away is an error."""
-        figures = dict(self.learner.measure(state.weights, files))
+        figures = dict(self.learner.measure(state.released, files))
         wrong = [key for key, value in figures.items() if not isfinite(value)]
         if wrong:
             raise TrainingError(

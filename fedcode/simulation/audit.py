@@ -69,7 +69,7 @@ class Trained:
 
     Attributes:
         rounds: what left the organization.
-        state: the weights at the end.
+        state: the weights at the end, and what is handed out of them.
         claimed: ε of what the run was charged.
     """
 
@@ -250,7 +250,7 @@ def _scores(
 
 def _network(base: Job, prepared: Prepared, trained: Trained) -> nn.Module:
     """The network at the end of the private training, without hooks."""
-    return _gradient(learner_of(base, prepared)).model(trained.state.weights)
+    return _gradient(learner_of(base, prepared)).model(trained.state.released)
 
 
 def _gradient(learner: Learner) -> GradientLearner:

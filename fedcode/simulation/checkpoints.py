@@ -15,14 +15,16 @@ from fedcode.errors import RunError
 from fedcode.rounds.coordinator import State
 from fedcode.storage import write_atomically, write_json
 
-_WEIGHTS = "weights"
+_WEIGHTS, _AVERAGE = "weights", "average"
 _HINT = "delete the folder and start the run again"
 
 
 def save_state(folder: Path, name: str, state: State, rounds: list[dict[str, Any]]) -> None:
-    """Writes one file, whole or not at all: weights, the server optimizer's moments, the rounds."""
+    """Writes one file, whole or not at all: weights, moments, average, and the rounds."""
     header = {"round": str(state.round), "rounds": json.dumps(rounds, allow_nan=False)}
     tensors = {_WEIGHTS: state.weights, **state.moments}
+    if state.average is not None:
+        tensors[_AVERAGE] = state.average
     write_atomically(folder / f"{name}.state", save(tensors, metadata=header))
 
 
@@ -39,8 +41,9 @@ def load_state(folder: Path, name: str) -> tuple[State | None, list[dict[str, An
         with safe_open(path, framework="numpy") as file:
             header = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        weights = tensors.pop(_WEIGHTS)
-        return State(int(header["round"]), weights, tensors), json.loads(header["rounds"])
+        weights, average = tensors.pop(_WEIGHTS), tensors.pop(_AVERAGE, None)
+        state = State(int(header["round"]), weights, tensors, average)
+        return state, json.loads(header["rounds"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"the checkpoint {path} is damaged", _HINT) from error
 

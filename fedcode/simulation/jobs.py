@@ -234,7 +234,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
 
     path = job.folder / "ledger.sqlite" if job.folder and arm.private else ":memory:"
     with BudgetLedger.open(path) as ledger:
-        state = bench.run(arm, ledger, state=state, after=after)
+        state = bench.run(arm, ledger, state=state, before=tuple(rounds), after=after)
         if not _channel.stopping:
             ledger.empty_outbox()
     if _channel.stopping:
@@ -242,7 +242,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
     if job.folder:
         save_tensors(
             job.folder / "checkpoint" / f"{job.task}.safetensors",
-            bench.learner.tensors(state.weights),
+            bench.learner.tensors(state.released),
         )
     found = bench.measure(state, arm)
     return {

@@ -38,8 +38,14 @@ class Learner(Protocol):
         """The weights that the federation starts from, shape (d,)."""
         ...
 
-    def private(self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf) -> Trainer:
-        """A member's training under differential privacy."""
+    def private(
+        self,
+        records: Sequence[Record],
+        policy: PrivacyPolicy,
+        noise: NoiseOf,
+        level: float | None = None,
+    ) -> Trainer:
+        """A member's training under differential privacy, see :class:`PrivateTrainer`."""
         ...
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
@@ -93,13 +99,17 @@ class GradientLearner:
         return self._start.copy()
 
     def private(
-        self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf
+        self,
+        records: Sequence[Record],
+        policy: PrivacyPolicy,
+        noise: NoiseOf,
+        level: float | None = None,
     ) -> PrivateTrainer[Any, Any]:
         """DP-SGD on ``records``; the members of an arm take turns on one network."""
         if self._private is None:
             self._private = PrivateNetwork(self._model)
         return PrivateTrainer(
-            self._task, self._private, records, self._settings.training, policy, noise
+            self._task, self._private, records, self._settings.training, policy, noise, level
         )
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
@@ -162,9 +172,14 @@ class CountLearner:
         return np.zeros(self._task.size, np.float32)
 
     def private(
-        self, records: Sequence[Record], policy: PrivacyPolicy, noise: NoiseOf
+        self,
+        records: Sequence[Record],
+        policy: PrivacyPolicy,
+        noise: NoiseOf,
+        level: float | None = None,
     ) -> CountTrainer:
-        """A noised sum of clipped counts."""
+        """A noised sum of clipped counts, which know no level."""
+        del level
         return CountTrainer(self._task, records, self._settings, policy, noise)
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcode.agreement import calibrated, shortfalls
-from fedcode.errors import FedcodeError, Interrupted, RunError
+from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
 from fedcode.federation import Federation, check
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
@@ -32,7 +32,7 @@ from fedcode.simulation.manifest import manifest
 from fedcode.simulation.schedule import Schedule, Workers
 from fedcode.simulation.view import View
 from fedcode.storage import write_atomically, write_json
-from fedcode.tasks import check_settings
+from fedcode.tasks import check_settings, counts
 from fedcode.weights import load_tensors, save_tensors
 
 RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER, AUDIT = (
@@ -128,6 +128,11 @@ def check_tasks(federation: Federation) -> None:
     """Refuses tasks that are unknown and settings that no arm could run with."""
     for task in federation.tasks:
         check_settings(task.name, task.model)
+        if counts(task.name) and (task.training.clipping != "flat" or task.server.average):
+            raise ConfigError(
+                f"{task.name} adds up counts: they are clipped flat, and have no average",
+                "leave training.clipping and server.average out",
+            )
         flower_strategy(task.server, task.training.proximal)
 
 

@@ -10,6 +10,7 @@ multiplier allows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,13 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedcode.federation import TrainingSettings
+from fedcode.federation import Clip, TrainingSettings
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.audit import Finding, gaussian_finding
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.privacy.release import Release
 from fedcode.record import PrivacyUnit, Record, UnitId
+from fedcode.training.clipping import VOTE
 from fedcode.training.private import PrivateNetwork, PrivateTrainer
 
 _WEIGHTS, _AT = 16, 3
@@ -37,6 +40,7 @@ def step_audit(
     trials: int = 10_000,
     noise_multiplier: float = 1.0,
     unit: PrivacyUnit = PrivacyUnit.FUNCTION,
+    clipping: Clip = "flat",
     generator: Callable[[], SecureGenerator] = SecureGenerator,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> Finding:
@@ -47,6 +51,7 @@ def step_audit(
         noise_multiplier: σ; what is claimed is the ε of one step with it.
         unit: what the canary is. Wider than a function, each unit is 6 records, of which 5 take
             part in the step, spread over batches of 4.
+        clipping: as in a federation's file. With ``adaptive`` the votes are looked at, too.
         generator: gives the noise of one trial.
         tell: called now and then with the number of trials done.
 
@@ -57,11 +62,21 @@ def step_audit(
     settings = TrainingSettings(
         sampling_rate=1.0,
         nominal_batch=1,
+        clipping=clipping,
         clipping_norm=_NORM,
         records_per_unit=_RECORDS - 1,
         physical_batch=_IN_MEMORY if wide else 64,
     )
-    policy = PrivacyPolicy(unit, _NORM, _WEIGHTS, noise_multiplier, 1.0, 1, _DELTA, _PLENTY.epsilon)
+    policy = PrivacyPolicy(
+        unit=unit,
+        clipping_norm=_NORM,
+        weights=settings.coordinates(_WEIGHTS),
+        noise_multiplier=noise_multiplier,
+        sampling_rate=1.0,
+        steps_per_round=1,
+        delta=_DELTA,
+        max_epsilon=_PLENTY.epsilon,
+    )
     network = PrivateNetwork(_Pulled())
     each = range(_RECORDS if wide else 1)
     others = [_record(i, j, -_NORM) for i in range(_OTHERS) for j in each]
@@ -72,11 +87,11 @@ def step_audit(
         ledger.open_simulated("audit", organization="audit", unit=policy.unit, budget=_PLENTY)
 
         def world(records: Sequence[Record], done: int) -> NDArray[np.float64]:
-            trainer = PrivateTrainer(
-                _PullTask(), network, records, settings, policy, lambda _: generator()
-            )
             seen = np.empty(trials // 2)
             for number in range(len(seen)):
+                trainer = PrivateTrainer(
+                    _PullTask(), network, records, settings, policy, lambda _: generator()
+                )
                 receipt = ledger.charge(
                     cost,
                     asset="audit",
@@ -85,7 +100,8 @@ def step_audit(
                     task="audit",
                     round=number + 1,
                 )
-                seen[number] = -trainer.train(start, receipt).vector[_AT]
+                release = trainer.train(start, receipt)
+                seen[number] = _canary_in(release, trainer.report.level, settings)
                 if number % 500 == 0:
                     tell(done + number)
             return seen
@@ -93,6 +109,19 @@ def step_audit(
         without = world(others, 0)
         with_ = world([*others, *canary], trials // 2)
     return gaussian_finding(without, with_, 1 / noise_multiplier, _DELTA)
+
+
+def _canary_in(release: Release, level: float | None, settings: TrainingSettings) -> float:
+    """How far a step's sum lies in the direction that the canary has in it.
+
+    With adaptive clipping that is along its gradient and against its vote, each by its length; the
+    first level is C.
+    """
+    pulled = -float(release.vector[_AT])
+    if level is None:
+        return pulled
+    votes = -2 * VOTE * math.log(level / _NORM) / settings.quantile_rate
+    return (1 - VOTE**2) * pulled - VOTE * votes
 
 
 class _Pulled(nn.Module):

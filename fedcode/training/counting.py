@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcode.errors import ConfigError
 from fedcode.federation import TrainingSettings
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
@@ -20,6 +21,14 @@ from fedcode.training.private import NoiseOf, clip
 from fedcode.weights import Vector
 
 
+def check_counting(settings: TrainingSettings) -> None:
+    """Refuses a clipping that sums of counts do not have."""
+    if settings.clipping != "flat":
+        raise ConfigError(
+            f"counts cannot be clipped {settings.clipping}", 'set training.clipping = "flat"'
+        )
+
+
 class CountTrainer:
     """Adds up one organization's clipped counts, with noise.
 
@@ -29,6 +38,9 @@ class CountTrainer:
         settings: the member's half of a round.
         policy: what the receipt pays for.
         noise: gives the randomness of the round that a receipt paid for.
+
+    Raises:
+        ConfigError: another clipping than ``flat``, which would not be carried out.
     """
 
     def __init__(
@@ -39,6 +51,7 @@ class CountTrainer:
         policy: PrivacyPolicy,
         noise: NoiseOf,
     ) -> None:
+        check_counting(settings)
         self.units = units(records, policy.unit)
         policy.check_population(len(self.units))
         self.report = LocalReport()

@@ -31,16 +31,15 @@ from fedcode.record import PrivacyUnit, Record, units
 from fedcode.task import Losses
 from fedcode.trainer import LocalReport
 from fedcode.training.batches import WholeUnits, whole_units
+from fedcode.training.clipping import Adaptive, Clipping, by_layer, clipping_of, finite, layers
 from fedcode.training.network import device, read, write
+from fedcode.training.optimizers import AdamBC, optimizer_of
 from fedcode.weights import Vector
 
 E = TypeVar("E")
 B = TypeVar("B")
 
 NoiseOf = Callable[[Receipt], SecureGenerator]
-
-_NORMALIZED_FLOOR = 0.01
-_ROUNDING = 1e-6  # of a norm in float32: what is clipped stays below C all the same
 
 
 class PrivateNetwork:
@@ -79,7 +78,9 @@ class PrivateOptimizer(DPOptimizer):
     Args:
         optimizer: the torch optimizer that takes the step.
         mechanism: draws the noise of each step.
-        settings: clipping and the nominal batch.
+        settings: FedProx' mu and the nominal batch.
+        clipping: what gradients are multiplied by; an adaptive one moves with every step.
+        layers: the number of its layer for each parameter of the optimizer.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class PrivateOptimizer(DPOptimizer):
         optimizer: torch.optim.Optimizer,
         mechanism: GaussianMechanism,
         settings: TrainingSettings,
+        clipping: Clipping,
+        layers: Sequence[int],
     ) -> None:
         super().__init__(
             optimizer,
@@ -97,6 +100,8 @@ class PrivateOptimizer(DPOptimizer):
         )
         self._mechanism = mechanism
         self._settings = settings
+        self._clipping, self._layers = clipping, layers
+        self._votes = 0.0  # of this step's units, about an adaptive level
         self._clipped = 0  # units in this step
         self.left_out = 0  # units whose gradient was not finite, in all steps
 
@@ -132,28 +137,20 @@ class PrivateOptimizer(DPOptimizer):
         is as private as the gradient.
         """
         samples = self.grad_samples
-        norms = torch.stack([g.flatten(1).square().sum(1) for g in samples]).sum(0).sqrt()
-        finite = torch.isfinite(norms)
-        self.left_out += int((~finite).sum())
-        if not finite.all():
+        squares = by_layer([g.flatten(1).square().sum(1) for g in samples], self._layers)
+        kept = finite(squares)
+        self.left_out += int((~kept).sum())
+        if not kept.all():
             for sample in samples:
-                sample[~finite] = 0
-            norms = torch.where(finite, norms, 0)
-        factors = self._factors(norms)
-        for parameter, sample in zip(self.params, samples, strict=True):
-            part = torch.einsum("i,i...", factors, sample)
+                sample[~kept] = 0
+        if isinstance(self._clipping, Adaptive):
+            self._votes += self._clipping.votes(squares)
+        factors = self._clipping.factors(squares)
+        for parameter, layer, sample in zip(self.params, self._layers, samples, strict=True):
+            part = torch.einsum("i,i...", factors[layer], sample)
             total = parameter.summed_grad
             parameter.summed_grad = part if total is None else total + part
             parameter.grad_sample = None
-
-    def _factors(self, norms: Tensor) -> Tensor:
-        """By what gradients of these norms, shape (units,), are multiplied."""
-        most: float = self.max_grad_norm
-        if self._settings.clipping == "normalized":
-            return most / (norms + _NORMALIZED_FLOOR * most)
-        return (most * (1 - _ROUNDING) / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(
-            max=1
-        )
 
     def add_noise(self) -> None:
         """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
@@ -167,13 +164,26 @@ class PrivateOptimizer(DPOptimizer):
 
     def scale_grad(self) -> None:
         """Divides by the agreement's nominal batch, never by the batch that was drawn."""
+        scale = self._clipping.scale if isinstance(self._clipping, Adaptive) else 1.0
+        denominator = self._settings.nominal_batch / scale
         for parameter in self.params:
-            parameter.grad /= self._settings.nominal_batch
+            parameter.grad /= denominator
+        if isinstance(self.original_optimizer, AdamBC):
+            self.original_optimizer.noise_std = self._mechanism.policy.std / denominator
+
+    def adapt(self) -> None:
+        """Adds noise to the votes, which are coordinates of the step's sum too, and moves on."""
+        if isinstance(self._clipping, Adaptive):
+            votes = ClippedSum(np.array([self._votes]), self.max_grad_norm)
+            noised = self._mechanism.noised(votes).values
+            self._clipping.adapt(float(noised[0]), self._settings.nominal_batch)
+        self._votes = 0.0
 
     def finish(self, anchor: dict[nn.Parameter, Tensor] | None) -> None:
         """Noise, denominator, FedProx' pull towards ``anchor``, and the optimizer's step."""
         self.add_noise()
         self.scale_grad()
+        self.adapt()
         if anchor is not None:
             for parameter, start in anchor.items():
                 pull = self._settings.proximal * (parameter.detach() - start)
@@ -194,6 +204,11 @@ class PrivateTrainer(Generic[E, B]):
         settings: the member's half of a round.
         policy: what the receipt pays for.
         noise: gives the randomness of the round that a receipt paid for.
+        level: where adaptive clipping goes on; it starts at C if None.
+
+    An adaptive level lives as long as the trainer, over its rounds: it was computed from noised
+    votes, and each round's charge paid for them. Where it is lost, in a restart, the next rounds
+    are charged the same, and the level is found again.
     """
 
     def __init__(
@@ -204,10 +219,12 @@ class PrivateTrainer(Generic[E, B]):
         settings: TrainingSettings,
         policy: PrivacyPolicy,
         noise: NoiseOf,
+        level: float | None = None,
     ) -> None:
         self.units = _examples(task, records, policy.unit)
         policy.check_population(len(self.units))
-        self.report = LocalReport()
+        self._clipping = clipping_of(settings, level)
+        self.report = LocalReport(level=self._level)
         self._task = task
         self._network = network
         self._settings = settings
@@ -226,7 +243,13 @@ class PrivateTrainer(Generic[E, B]):
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
         write(self._network.model, weights)
         self._network.train()
-        optimizer = PrivateOptimizer(self._optimizer(), mechanism, self._settings)
+        optimizer = PrivateOptimizer(
+            optimizer_of(self._settings, self._trained()),
+            mechanism,
+            self._settings,
+            self._clipping,
+            layers(self._network.model),
+        )
         anchor = None
         if self._settings.proximal:
             anchor = {p: p.detach().clone() for p in optimizer.params}
@@ -238,7 +261,7 @@ class PrivateTrainer(Generic[E, B]):
             optimizer.finish(anchor)
             seen, empty = seen + sum(map(len, chosen)), empty + (not chosen)
         mean = loss / seen if seen else None
-        self.report = LocalReport(mean, seen, empty, optimizer.left_out)
+        self.report = LocalReport(mean, seen, empty, optimizer.left_out, self._level)
         return mechanism.release(read(self._network.model) - weights)
 
     def _chosen(self, mechanism: GaussianMechanism) -> list[list[E]]:
@@ -269,13 +292,12 @@ class PrivateTrainer(Generic[E, B]):
             torch.autograd.backward(losses.sum())
         return float(losses.detach().nan_to_num(0, 0, 0).sum())
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        parameters = [p for p in self._network.model.parameters() if p.requires_grad]
-        if self._settings.optimizer == "adam":
-            return torch.optim.Adam(parameters, lr=self._settings.learning_rate)
-        return torch.optim.SGD(
-            parameters, lr=self._settings.learning_rate, momentum=self._settings.momentum
-        )
+    def _trained(self) -> list[nn.Parameter]:
+        return [p for p in self._network.model.parameters() if p.requires_grad]
+
+    @property
+    def _level(self) -> float | None:
+        return self._clipping.level if isinstance(self._clipping, Adaptive) else None
 
 
 def _examples(

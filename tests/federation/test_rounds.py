@@ -96,6 +96,42 @@ def test_a_run_that_is_continued_is_the_run_that_was_not_stopped(server) -> None
         assert (lost[-1].weights != whole[-1].weights).any()
 
 
+def averages(states, decay):
+    """The moving average after each round, by hand: it begins at the first weights."""
+    average = START.astype(np.float64)
+    for number, state in enumerate(states):
+        own = min(decay, (number + 1) / (number + 10))
+        average = own * average + (1 - own) * state.weights
+        yield average
+
+
+@pytest.mark.parametrize("decay", [0.2, 0.9])
+def test_what_is_handed_out_is_the_moving_average(server, decay) -> None:
+    averaging = server.model_copy(update={"average": decay})
+    plain, _ = Federation(agreement_of(server)).run()
+    states, outcomes = Federation(agreement_of(averaging)).run()
+    for state, outcome, without, expected in zip(
+        states, outcomes, plain, averages(plain, decay), strict=True
+    ):
+        np.testing.assert_array_equal(state.weights, without.weights)
+        assert outcome.weights == digest(state.weights), "plans carry the weights as they are"
+        np.testing.assert_allclose(state.released, expected, rtol=1e-5, atol=1e-6)
+        assert without.average is None
+        assert without.released is without.weights
+    assert np.abs(states[-1].released - states[-1].weights).max() > 1e-3
+
+
+def test_an_average_that_is_continued_is_the_one_that_was_not_stopped(server) -> None:
+    averaging = server.model_copy(update={"average": 0.9})
+    whole, _ = Federation(agreement_of(averaging)).run()
+    first, _ = Federation(agreement_of(averaging)).run(3)
+    rest, _ = Federation(agreement_of(averaging)).run(ROUNDS - 3, first[-1])
+    np.testing.assert_array_equal(rest[-1].released, whole[-1].released)
+    lost = dataclasses.replace(first[-1], average=None)
+    other, _ = Federation(agreement_of(averaging)).run(ROUNDS - 3, lost)
+    assert (other[-1].released != whole[-1].released).any()
+
+
 def test_flowers_rates_that_would_be_ignored_are_refused() -> None:
     for algorithm in ("fedavg", "fedprox"):
         with pytest.raises(ConfigError, match="has no server learning rate"):
@@ -106,11 +142,13 @@ def test_flowers_rates_that_would_be_ignored_are_refused() -> None:
 
 
 def test_a_round_without_anybody_changes_nothing(server) -> None:
-    federation = Federation(agreement_of(server), budgets=dict.fromkeys("abc", 2 * COST.nano))
+    averaging = server.model_copy(update={"average": 0.9})
+    federation = Federation(agreement_of(averaging), budgets=dict.fromkeys("abc", 2 * COST.nano))
     states, outcomes = federation.run(4)
     assert outcomes[-1].survivors == ()
     assert set(outcomes[-1].refusals) == set("abc")
     np.testing.assert_array_equal(states[1].weights, states[3].weights)
+    np.testing.assert_array_equal(states[1].average, states[3].average)
     assert states[3].moments.keys() == states[1].moments.keys()
     for name, moment in states[1].moments.items():
         np.testing.assert_array_equal(states[3].moments[name], moment)
@@ -131,11 +169,13 @@ def overflowing(name):
 
 @pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
 def test_weights_and_moments_stay_as_they_are_when_they_would_not_be_finite(server) -> None:
+    server = server.model_copy(update={"average": 0.9})
     before, _ = Federation(agreement_of(server)).run(1)
     loud = Federation(agreement_of(server, roster=("a",)), trainers=overflowing("a"))
     state = dataclasses.replace(before[-1], weights=np.full(WEIGHTS, 3e38, np.float32))
     after, _ = loud.run(1, state)
     np.testing.assert_array_equal(after[0].weights, state.weights)
+    np.testing.assert_array_equal(after[0].average, state.average)
     assert after[0].round == 2
     for name, moment in state.moments.items():
         np.testing.assert_array_equal(after[0].moments[name], moment)

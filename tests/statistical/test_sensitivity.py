@@ -36,7 +36,7 @@ from fedcode.training.counting import CountTrainer
 
 ROUNDING = 1 + 1e-4
 LENGTHS = [2, 2, 3, 50, 2, 40, 5, 1]
-CLIPPINGS = ["flat", "normalized"]
+CLIPPINGS = ["flat", "per-layer", "normalized", "adaptive"]
 
 
 def moves(task, data, **changes):

@@ -32,13 +32,14 @@ from fedcode.training.network import read, trainable
 from fedcode.training.private import PrivateTrainer, clip
 
 DATA = records([3, 9, 2, 30, 5, 14, 1, 8])
+CLIPPINGS = ["flat", "per-layer", "normalized", "adaptive"]
 
 
 def start(task):
     return initial(task.build())
 
 
-@pytest.mark.parametrize("clipping", ["flat", "normalized"])
+@pytest.mark.parametrize("clipping", CLIPPINGS)
 @pytest.mark.parametrize("norm", [0.05, 0.3, 50.0])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_step_is_the_clipped_sum_over_the_nominal_batch(clipping, norm, frozen) -> None:
@@ -64,7 +65,7 @@ def test_the_denominator_is_public_whatever_was_sampled() -> None:
     assert eight == pytest.approx(8 * one, rel=1e-4, abs=1e-6 + rounding)
 
 
-@pytest.mark.parametrize("clipping", ["flat", "normalized"])
+@pytest.mark.parametrize("clipping", CLIPPINGS)
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 def test_physical_batches_change_nothing(size, clipping) -> None:
     whole, parts = (
@@ -126,7 +127,7 @@ def plausibility(samples, std):
     return float(stats.kstest(samples, stats.norm(scale=std).cdf, method="asymp").pvalue)
 
 
-@pytest.mark.parametrize("clipping", ["flat", "normalized"])
+@pytest.mark.parametrize("clipping", CLIPPINGS)
 def test_the_noise_of_a_step_has_the_scale_that_is_accounted_for(clipping) -> None:
     samples = noise_of(SeededGenerator(1, "step"), clipping=clipping)
     assert len(samples) > 30_000
@@ -263,7 +264,7 @@ class Overflowing(ToyTask):
         return losses * factors
 
 
-@pytest.mark.parametrize("clipping", ["flat", "normalized"])
+@pytest.mark.parametrize("clipping", CLIPPINGS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_record_whose_gradient_is_not_finite_adds_nothing_and_nobody_is_told(
     value, clipping

@@ -155,14 +155,16 @@ class Training:
         generator=None,
         noise_multiplier=1.0,
         unit=PrivacyUnit.FUNCTION,
+        level=None,
     ):
         self.generator = generator or ChosenGenerator()
         torch.manual_seed(1)  # weights that are frozen are the same in all networks
         self.network = PrivateNetwork(task.build())
         self.size = layout(self.network.model).size
-        self.policy = policy_of(settings, self.size, noise_multiplier, unit)
+        coordinates = settings.coordinates(self.size)
+        self.policy = policy_of(settings, coordinates, noise_multiplier, unit)
         self.trainer = PrivateTrainer(
-            task, self.network, data, settings, self.policy, lambda _: self.generator
+            task, self.network, data, settings, self.policy, lambda _: self.generator, level
         )
 
     def change(self, weights=None, receipt=None):
@@ -189,14 +191,31 @@ def gradients(task, model, example):
 def clipped_sum(task, data, settings, weights):
     """The definition: each record's gradient by itself, scaled, added up in double precision."""
     torch.manual_seed(1)  # as in a training
-    model, norm = task.build(), settings.clipping_norm
+    model = task.build()
     write(model, weights)
     total = np.zeros(len(weights))
     for example in task.examples(data):
-        gradient = gradients(task, model, example).astype(np.float64)
-        length = np.linalg.norm(gradient)
-        if settings.clipping == "flat":
-            total += gradient * min(1.0, norm / length)
-        else:
-            total += gradient * norm / (length + 0.01 * norm)
+        total += clipped(gradients(task, model, example).astype(np.float64), settings, model)
     return total
+
+
+def clipped(gradient, settings, model):
+    """One gradient, scaled; adaptive clipping is flat in the first step."""
+    norm, length = settings.clipping_norm, np.linalg.norm(gradient)
+    if settings.clipping == "normalized":
+        return gradient * norm / (length + 0.01 * norm)
+    if settings.clipping == "per-layer":
+        where = layers_of(model)
+        each = [gradient * (where == layer) for layer in np.unique(where)]
+        most = norm / np.sqrt(len(each))
+        return sum(part * min(1.0, most / max(np.linalg.norm(part), 1e-30)) for part in each)
+    return gradient * min(1.0, norm / length)
+
+
+def layers_of(model):
+    """The module that each trained weight belongs to, as a number, shape (d,)."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    modules = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in trained))
+    return np.concatenate(
+        [np.full(p.numel(), modules.index(name.rpartition(".")[0])) for name, p in trained]
+    )
