@@ -8,6 +8,8 @@ norm of the weight's gradient is |v0|²|h0|² + |v1|²|h1|² - 2 (v0·v1) (h0·h
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -38,7 +40,7 @@ def boltzmann(layer: BoltzmannMachine, tape: Tape, v: Tensor, generator: torch.G
         h1 = chain.model_inputs.sigmoid().mul_(scale)
         for h, x in ((h0, chain.data), (h1, chain.model)):
             left, right = Dense(h.unsqueeze(1)), Dense(x.unsqueeze(1))
-            tape.add(layer.weight, lambda left=left, right=right: Outer(left, right))
+            tape.add(layer.weight, partial(Outer, left, right))
         tape.add(layer.visible_bias, lambda: Samples((chain.model - chain.data).mul_(scale)))
         tape.add(layer.hidden_bias, lambda: Samples(h0 + h1))
 
