@@ -322,9 +322,9 @@ class Samples:
         return out if out is not None else self.pieces[0].new_zeros(shape)
 
     def squared_norms(self) -> Tensor:
-        """Shape (batch,)."""
-        norms = [torch.linalg.vector_norm(piece.flatten(1), dim=1) for piece in self.pieces]
-        return torch.cat(norms).square_()
+        """Shape (batch,). Row by row: float32 loses what is added to a sum of millions."""
+        norms = [torch.linalg.vector_norm(p, dim=-1, keepdim=True).flatten(1) for p in self.pieces]
+        return torch.cat(norms).square_().sum(1)
 
     def without(self, rows: Tensor) -> Samples:
         """See :meth:`Outer.without`."""
