@@ -299,7 +299,7 @@ class Bag:
             batch = len(self.index)
             record = torch.arange(batch, device=self.index.device).unsqueeze(1)
             pairs, order = (self.index * batch + record).flatten().sort()
-            pairs, run = pairs.unique_consecutive(return_inverse=True)
+            pairs, run = pairs.unique_consecutive(return_inverse=True)  # type: ignore[no-untyped-call]
             weights = self.weights.flatten()[order]
             weights = weights.new_zeros(len(pairs)).index_add_(0, run, weights)
             inside = pairs >= 0
