@@ -50,7 +50,9 @@ class Gram(NamedTuple):
 
     def dot(self, other: Gram) -> Tensor:
         """Σ_ts of the products of all entries, shape (batch,)."""
-        return torch.stack([_dot(*two) for two in zip(self.panels, other.panels, strict=True)]).sum(0)
+        return torch.stack([_dot(*two) for two in zip(self.panels, other.panels, strict=True)]).sum(
+            0
+        )
 
 
 def _dot(one: Tensor, two: Tensor) -> Tensor:

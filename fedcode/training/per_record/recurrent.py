@@ -103,7 +103,9 @@ def _states(
 Repack = Callable[[Tensor, State], tuple[Any, Any]]
 
 
-def _unpacked(layer: Layer, inputs: Tensor | PackedSequence) -> tuple[Tensor, Tensor | None, Repack]:
+def _unpacked(
+    layer: Layer, inputs: Tensor | PackedSequence
+) -> tuple[Tensor, Tensor | None, Repack]:
     """Inputs with the time first, which places are within their record, and the way back."""
 
     def states(after: State) -> Tensor | State:

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from fedcode.errors import TrainingError
-from fedcode.training.per_record.outer import Contribution, Outer, Samples, prefers_gram, squared_norms
+from fedcode.training.per_record.outer import (
+    Contribution,
+    Outer,
+    Samples,
+    prefers_gram,
+    squared_norms,
+)
 
 _PIECE = 1 << 21  # numbers in a piece of gradients written out
 
