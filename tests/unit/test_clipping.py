@@ -157,7 +157,7 @@ def test_a_layer_is_a_module_with_trained_parameters_of_its_own() -> None:
 
 
 def test_squares_are_added_up_within_a_layer() -> None:
-    squares = [torch.tensor([1.0, 2]), torch.tensor([10.0, 20]), torch.tensor([100.0, 200])]
+    squares = torch.tensor([[1.0, 2], [10, 20], [100, 200]])
     assert by_layer(squares, [1, 0, 1]).tolist() == [[10, 20], [101, 202]]
 
 
