@@ -81,6 +81,11 @@ class CompletionTask:
             counts += np.bincount(pieces, minlength=subwords.size)
         return cls(known, subwords, (counts / counts.sum()).astype(np.float32))
 
+    @property
+    def places(self) -> int:
+        """Half of the longest record."""
+        return max(1, self.settings.record_pieces // 2)
+
     def fingerprint(self) -> str:
         """SHA-256 over settings, vocabulary and the pieces' frequencies in public code."""
         text = self.settings.model_dump_json() + self.subwords.digest

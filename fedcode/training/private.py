@@ -29,6 +29,7 @@ from fedcode.task import Losses
 from fedcode.trainer import LocalReport
 from fedcode.training.batches import WholeUnits, whole_units
 from fedcode.training.clipping import Adaptive, Clipping, by_layer, clipping_of, finite, layers
+from fedcode.training.memory import fitting
 from fedcode.training.network import device, read, write
 from fedcode.training.optimizers import AdamBC, optimizer_of
 from fedcode.training.per_record.gathered import Gathered, Gradients
@@ -65,6 +66,7 @@ class PrivateNetwork:
         self.model = model.to(device())
         self.recorder = Recorder(self.model, by_opacus, places)
         self._verified: Losses[Any, Any] | None = None
+        self._fitting: tuple[Losses[Any, Any], int] | None = None
 
     def verify(self, task: Losses[E, B], units: Sequence[Sequence[E]]) -> None:
         """Tries, once, whether records can be told apart with this task; see the function."""
@@ -72,6 +74,40 @@ class PrivateNetwork:
             self.train()
             verify(task, self.recorder, [example for unit in units for example in unit])
             self._verified = task
+
+    def fitting(
+        self, task: Losses[E, B], units: Sequence[Sequence[E]], room: int, *, wide: bool
+    ) -> int:
+        """How many of the longest examples of ``units`` a step may have in memory at once.
+
+        Measured once for each task; members that share a network share the number.
+
+        Args:
+            task: gives their losses.
+            units: the organization's.
+            room: bytes for a step's tensors.
+            wide: whether a unit may have several examples, whose gradients are gathered.
+        """
+        if self._fitting is None or self._fitting[0] is not task:
+            every = sorted((e for unit in units for e in unit), key=task.length, reverse=True)
+
+            def step(size: int) -> None:
+                self._try(task, [every[i % len(every)] for i in range(size)], wide=wide)
+
+            self.train()
+            self._fitting = task, fitting(step, room, device(), len(every))
+        return self._fitting[1]
+
+    def _try(self, task: Losses[E, B], examples: Sequence[E], *, wide: bool) -> None:
+        """A step's gradients, as :class:`PrivateTrainer` computes them, and nothing with them."""
+        size = len(examples)
+        with self.recorder.recording(size, "samples" if wide else "norms") as tape:
+            torch.autograd.backward(task.losses(self.model, task.collate(examples)).sum())
+        found: Gradients = tape
+        if wide:
+            found = Gathered(self.recorder.parameters, size)
+            found.add(tape, range(size))
+        found.sums(found.squares().clamp(max=1))
 
     def train(self) -> None:
         """Ready to train, without dropout: it would only add to the noise."""
@@ -215,8 +251,12 @@ class PrivateTrainer(Generic[E, B]):
         self.units = _examples(task, records, policy.unit)
         policy.check_population(len(self.units))
         network.verify(task, self.units)
+        wide = any(len(unit) > 1 for unit in self.units)
+        self._size = settings.physical_batch or network.fitting(
+            task, self.units, settings.memory_mib << 20, wide=wide
+        )
         self._clipping = clipping_of(settings, level)
-        self.report = LocalReport(level=self._level)
+        self.report = LocalReport(level=self._level, physical_batch=self._size)
         self._task = task
         self._network = network
         self._settings = settings
@@ -248,12 +288,14 @@ class PrivateTrainer(Generic[E, B]):
         loss, seen, empty = 0.0, 0, 0
         for _ in range(self._policy.steps_per_round):
             chosen = self._chosen(mechanism)
-            for group in whole_units(self._task, chosen, self._settings.physical_batch):
+            for group in whole_units(self._task, chosen, self._size):
                 loss += self._accumulate(optimizer, group)
             optimizer.finish(anchor)
             seen, empty = seen + sum(map(len, chosen)), empty + (not chosen)
         mean = loss / seen if seen else None
-        self.report = LocalReport(mean, seen, empty, optimizer.left_out, self._level)
+        self.report = LocalReport(
+            mean, seen, empty, optimizer.left_out, self._level, physical_batch=self._size
+        )
         return mechanism.release(read(self._network.model) - weights)
 
     def _chosen(self, mechanism: GaussianMechanism) -> list[list[E]]:
