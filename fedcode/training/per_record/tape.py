@@ -135,6 +135,8 @@ class Tape:
             inputs: what entered the layer.
             note: called with the gradient, of the output's shape.
         """
+        if not torch.is_grad_enabled():
+            return compute()
         if any(isinstance(i, Tensor) and i.requires_grad for i in inputs):
             output = _own(compute())
             output.register_hook(note)  # type: ignore[no-untyped-call]
