@@ -93,6 +93,12 @@ def writes_code(name: str) -> bool:
     return hasattr(getattr(import_module(entry.module), entry.factory), "verbatim")
 
 
+def has_network(name: str) -> bool:
+    """Whether the task ``name`` is a :class:`fedcode.task.GradientTask`."""
+    entry = known(name)
+    return hasattr(getattr(import_module(entry.module), entry.factory), "losses")
+
+
 def known(name: str) -> Entry:
     """The table's row for ``name``.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import corpus, ledger, privacy, quality, training
+from tests.benchmarks import corpus, ledger, privacy, quality, simulation, training
 from tests.benchmarks.figure import Figure
 
 AREAS = {
@@ -20,6 +20,7 @@ AREAS = {
     "ledger": ledger.figures,
     "training": training.figures,
     "quality": quality.figures,
+    "simulation": simulation.figures,
 }
 
 

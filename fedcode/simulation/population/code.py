@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -27,8 +27,8 @@ from fedcode.simulation.population.data import Packed, pack
 from fedcode.simulation.population.problem import World
 from fedcode.simulation.population.settings import CodeTask, PopulationSettings, check
 from fedcode.simulation.population.world import Source
-from fedcode.task import GradientTask, gradients_of
-from fedcode.tasks import check_settings, make, metrics_of
+from fedcode.task import GradientTask
+from fedcode.tasks import check_settings, has_network, make, metrics_of
 from fedcode.training import network
 from fedcode.weights import load_tensors, save_tensors
 
@@ -73,6 +73,8 @@ def code(settings: PopulationSettings, cache: Path, tell: Tell) -> Source:
     """
     own = _task_of(settings)
     check_settings(own.name, own.model)
+    if not has_network(own.name):
+        raise ConfigError(f"{own.name} has no network", "choose completion or defects")
     tell(f"reading {settings.source}")
     data, owned = _read(settings, cache)
     task = _network_of(own, data.public)
@@ -130,10 +132,7 @@ def _read(settings: PopulationSettings, cache: Path) -> tuple[Splits, Corpus]:
 
 
 def _network_of(own: CodeTask, public: Corpus) -> GradientTask[Any, Any]:
-    task = gradients_of(make(own.name, own.model, public))
-    if task is None:
-        raise ConfigError(f"{own.name} has no network", "choose completion or defects")
-    return task
+    return cast("GradientTask[Any, Any]", make(own.name, own.model, public))
 
 
 def _packed(

@@ -30,7 +30,6 @@ from fedcode.simulation.population.problem import World
 from fedcode.simulation.population.steps import Engine, LocalSteps, Part, Tally, at_once
 from fedcode.simulation.population.steps import Sequential as PlainSequential
 from fedcode.simulation.population.steps import Together as PlainTogether
-from fedcode.training import network
 from fedcode.weights import Vector
 
 EngineName = Literal["sequential", "together"]
@@ -113,7 +112,9 @@ class ThisProcess:
         """It can be at once."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Ends its engines."""
+        for engine in self._engines.values():
+            engine.close()
 
 
 class Shared:
@@ -263,8 +264,3 @@ def _train(engine: EngineName, number: int, place: int, members: list[int]) -> T
     total, tally = _station.crew.part(engine, weights, number, members)
     _station.shared.sums[place] = total
     return tally
-
-
-def initial(world: World[Any, Any]) -> Vector:
-    """The weights that a population starts from, shape (d,)."""
-    return network.read(world.model)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from fedcode.errors import ConfigError
 from fedcode.simulation.population.crew import EngineName, Work
 from fedcode.simulation.population.problem import World
-from fedcode.simulation.population.steps import Engine
 from fedcode.weights import Vector
 
-_TRIED = {"sequential": 4, "together": 48}
+_TRIED: dict[EngineName, int] = {"sequential": 4, "together": 48}
 _TIMES = 3
 
 _IMPOSSIBLE = (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError)
@@ -49,10 +49,9 @@ class _Same:
     """Members that all have the same public examples."""
 
     examples: Sequence[Any]
-    members: int
 
     def __len__(self) -> int:
-        return self.members
+        return max(_TRIED.values()) * (_TIMES + 1)
 
     def member(self, number: int) -> Sequence[Any]:  # noqa: ARG002  all alike
         return self.examples
@@ -79,9 +78,9 @@ def choose(
     """
     if asked == "sequential":
         return Choice("sequential", "the file asks for it", {})
-    made_up = replace(world, population=_Same(world.sample, max(_TRIED.values())))
+    made_up = replace(world, population=_Same(world.sample))
     try:
-        together = _milliseconds(work.engine("together", made_up), weights, "together", cohort)
+        together = _milliseconds(work, made_up, weights, "together", cohort)
     except _IMPOSSIBLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if asked == "together":
@@ -91,18 +90,22 @@ def choose(
         return Choice("sequential", f"members cannot be trained together: {reason}", {})
     if asked == "together":
         return Choice("together", "the file asks for it", {"together": together})
-    sequential = _milliseconds(work.engine("sequential", made_up), weights, "sequential", cohort)
+    sequential = _milliseconds(work, made_up, weights, "sequential", cohort)
     found = {"sequential": sequential, "together": together}
     faster: EngineName = "together" if together < sequential else "sequential"
     return Choice(faster, "the faster one on made-up members", found)
 
 
-def _milliseconds(engine: Engine, weights: Vector, name: str, cohort: int) -> float:
+def _milliseconds(
+    work: Work, world: World[Any, Any], weights: Vector, name: EngineName, cohort: int
+) -> float:
     """The fastest of several times, a member; one before them is not counted."""
-    members = list(range(min(cohort, _TRIED[name])))
+    size = min(cohort, _TRIED[name])
     taken = []
-    for number in range(1, _TIMES + 2):
-        start = time.perf_counter()
-        engine.run(weights, number, members)
-        taken.append(time.perf_counter() - start)
-    return 1e3 * min(taken[1:]) / len(members)
+    with closing(work.engine(name, world)) as engine:
+        for turn in range(_TIMES + 1):
+            members = range(turn * size, (turn + 1) * size)  # a budget may last for one round
+            start = time.perf_counter()
+            engine.run(weights, 1, members)
+            taken.append(time.perf_counter() - start)
+    return 1e3 * min(taken[1:]) / size

@@ -238,7 +238,8 @@ def guarantee(settings: PopulationSettings, members: int, weights: int) -> Guara
 
 
 def _mean(total: NDArray[np.float64] | NDArray[np.float32], nominal: int) -> Vector:
-    change = (total / nominal).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is not finite is told below
+        change = (total / nominal).astype(np.float32)
     if not np.isfinite(change).all():
         raise TrainingError("the sum of a round is not finite", "lower the learning rate")
     return change

@@ -120,6 +120,10 @@ class _Charged(Generic[E, B]):
     def __init__(self, world: World[E, B], work: LocalWork, ledger: BudgetLedger) -> None:
         self._world, self._work, self._ledger = world, work, ledger
 
+    def close(self) -> None:
+        """Closes the ledger."""
+        self._ledger.close()
+
     def _take_part(
         self, number: int, members: Sequence[int]
     ) -> tuple[list[tuple[int, Sequence[E], Receipt]], Tally]:

@@ -136,7 +136,7 @@ def simulate(
         raise RunError(f"{folder} cannot be made", "choose another --out") from error
     try:
         with ExitStack() as held:
-            run = _start(settings, folder, held, tell)
+            run = prepare(settings, folder, held, tell)
             run.crew.wait()
             started = time.perf_counter() - begun
             for number in range(1, settings.rounds + 1):
@@ -167,8 +167,18 @@ def repeatable(folder: Path) -> tuple[PopulationSettings, dict[str, Any]]:
     return settings.model_copy(update={"engine": before["engine"]["engine"]}), before
 
 
-def _start(settings: PopulationSettings, folder: Path, held: ExitStack, tell: Tell) -> Run:
-    """All that must be there before the first round. ``held`` ends it."""
+def prepare(settings: PopulationSettings, folder: Path, held: ExitStack, tell: Tell) -> Run:
+    """All that must be there before the first round.
+
+    Args:
+        settings: the file.
+        folder: gets the ledger.
+        held: ends processes and ledger.
+        tell: called with lines for people.
+
+    Raises:
+        UsageError: something a person can mend.
+    """
     source = _source(settings, tell)
     weights = network.read(source.world.model)
     members = len(source.world.population)

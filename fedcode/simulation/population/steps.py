@@ -8,6 +8,7 @@ statistics. What a member's rows are never changes what another one computes.
 
 from __future__ import annotations
 
+import copy
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -95,6 +96,10 @@ class Engine(Protocol):
         """Every member of ``members`` takes its steps of round ``number`` from ``weights``."""
         ...
 
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
 
 class Adding:
     """Clips members' changes, each as a whole, and adds them up in double precision."""
@@ -133,7 +138,7 @@ class Sequential(Generic[E, B]):
 
     def __init__(self, world: World[E, B], steps: LocalSteps) -> None:
         self._world, self._steps = world, steps
-        self._model = world.model.eval()
+        self._model = copy.deepcopy(world.model).eval()  # the world's stays as it is
         self._parameters: list[Tensor] = list(network.trainable(self._model).values())
 
     def run(self, weights: Vector, number: int, members: Sequence[int]) -> Part:
@@ -150,6 +155,9 @@ class Sequential(Generic[E, B]):
                 change = torch.cat([(p.detach() - s).flatten() for p, s in parts])
                 adding.add(change[None], loss[None])
         return adding.total, adding.tally
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _train(self, examples: Sequence[E], chosen: NDArray[np.int64]) -> Tensor:
         """Takes a member's steps; their mean loss."""
@@ -194,6 +202,9 @@ class Together(Generic[E, B]):
             if given:
                 adding.add(*self._train(start, [self._rows(one, number) for one in given]))
         return adding.total, adding.tally
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _rows(self, examples: Sequence[E], number: int) -> tuple[Tensor, ...]:
         batch: Any = self._world.problem.collate(
