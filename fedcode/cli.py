@@ -108,7 +108,6 @@ def population(
     from fedcode.simulation.population.report import summary
     from fedcode.simulation.population.run import MANIFEST, repeatable, simulate
     from fedcode.simulation.population.settings import load as read_population
-    from fedcode.simulation.results import read_json
 
     if (file is None) == (again is None):
         raise ConfigError("a population's file, or --again, is needed", "give one of the two")
@@ -125,6 +124,8 @@ def population(
     else:
         Console().print(summary(result, folder))
     if again is not None:
+        from fedcode.simulation.results import read_json
+
         same = before["weights"] == read_json(folder / MANIFEST)["weights"]
         print(f"{'the same' if same else 'OTHER'} weights after every round")
         if not same:

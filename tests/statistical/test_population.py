@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from small_population import CLASSES, FEATURES, STEPS, ragged, start
+from small_population import CLASSES, FEATURES, STEPS, ragged, start, summed
 
 from fedcode.errors import ConfigError, PrivacyError, TrainingError
 from fedcode.privacy.ledger import BudgetLedger
@@ -63,8 +63,8 @@ def moves(engine, steps, scale=1.0):
         member.columns[0][:] *= scale
     everybody = list(range(len(SIZES)))
     made, weights = engine(world, steps), start(world)
-    whole, _ = made.run(weights, 1, everybody)
-    rest = [made.run(weights, 1, [m for m in everybody if m != one])[0] for one in everybody]
+    whole, _ = summed(made, weights, 1, everybody)
+    rest = [summed(made, weights, 1, [m for m in everybody if m != one])[0] for one in everybody]
     return [float(np.linalg.norm(whole - sums)) for sums in rest]
 
 

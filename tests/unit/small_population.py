@@ -99,3 +99,9 @@ def local_work(world, settings, ledger=":memory:", epsilon=8.0, rounds=20):
     return LocalWork(
         settings, policy, found.filter, ledger, "small", "test", "a" * 64, "classifier", 7
     )
+
+
+def summed(engine, weights, number, members):
+    """The sum and the tally of members that are one part."""
+    ((total, tally),) = engine.run(weights, number, [members])
+    return total, tally

@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -27,14 +27,16 @@ from numpy.typing import NDArray
 
 from fedcode.errors import Interrupted
 from fedcode.simulation.population.problem import World
-from fedcode.simulation.population.steps import Engine, LocalSteps, Part, Tally, at_once
+from fedcode.simulation.population.steps import Engine, LocalSteps, Part, Tally
 from fedcode.simulation.population.steps import Sequential as PlainSequential
 from fedcode.simulation.population.steps import Together as PlainTogether
+from fedcode.training import network
 from fedcode.weights import Vector
 
 EngineName = Literal["sequential", "together"]
 
 _PARTS = 16
+_TOGETHER = 64  # members of a part that is trained together, if there are no more than 16 parts
 
 
 class Work(Protocol):
@@ -42,6 +44,10 @@ class Work(Protocol):
 
     def engine(self, name: EngineName, world: World[Any, Any]) -> Engine:
         """What does it."""
+        ...
+
+    def aside(self) -> Work:
+        """The same to try out: no account is charged."""
         ...
 
 
@@ -54,6 +60,10 @@ class PlainWork:
     def engine(self, name: EngineName, world: World[Any, Any]) -> Engine:
         """See :class:`Work`."""
         return (PlainTogether if name == "together" else PlainSequential)(world, self.steps)
+
+    def aside(self) -> PlainWork:
+        """Itself."""
+        return self
 
 
 class Crew(Protocol):
@@ -72,15 +82,15 @@ class Crew(Protocol):
         ...
 
 
-def parts_of(cohort: NDArray[Any], weights: int, engine: EngineName) -> list[list[int]]:
-    """Who is trained after whom, whatever the number of processes."""
-    size = at_once(weights) if engine == "together" else 1
+def parts_of(cohort: NDArray[Any], engine: EngineName) -> list[list[int]]:
+    """Whose changes are added up before whose, whatever the number of processes."""
+    size = _TOGETHER if engine == "together" else 1
     parts = max(1, min(_PARTS, math.ceil(len(cohort) / size)))
     return [part.tolist() for part in np.array_split(cohort, parts)]
 
 
 class ThisProcess:
-    """Trains part after part.
+    """Trains a whole cohort.
 
     Args:
         world: who there is.
@@ -91,25 +101,24 @@ class ThisProcess:
         self._world, self._work = world, work
         self._engines: dict[EngineName, Engine] = {}
 
-    def part(
-        self, engine: EngineName, weights: Vector, number: int, members: Sequence[int]
-    ) -> Part:
-        """One part's sum."""
+    def parts(
+        self, engine: EngineName, weights: Vector, number: int, parts: Sequence[Sequence[int]]
+    ) -> list[Part]:
+        """Each part's sum."""
         if engine not in self._engines:
             self._engines[engine] = self._work.engine(engine, self._world)
-        return self._engines[engine].run(weights, number, members)
+        return self._engines[engine].run(weights, number, parts)
 
     def sum(self, engine: EngineName, weights: Vector, number: int, cohort: NDArray[Any]) -> Part:
         """See :class:`Crew`."""
         total, tally = np.zeros(len(weights)), Tally()
-        for members in parts_of(cohort, len(weights), engine):
-            part, fared = self.part(engine, weights, number, members)
+        for part, fared in self.parts(engine, weights, number, parts_of(cohort, engine)):
             total += part
             tally += fared
         return total, tally
 
     def wait(self) -> None:
-        """It can be at once."""
+        """It is ready."""
 
     def close(self) -> None:
         """Ends its engines."""
@@ -143,30 +152,32 @@ class Shared:
 class Processes:
     """Worker processes of one thread each, which hold the world and nothing of a cohort.
 
-    They start at once, and make their world while the caller goes on. They end with the process
-    that started them, whatever ends that.
+    They start at once, and make their world while the caller goes on: until all are ready, cohorts
+    are trained by the process that started them. They end with it, whatever ends it.
 
     Args:
         processes: how many.
         make: makes a process' world; must be a module's function, or a partial of one.
+        own: trains until the processes are ready.
         work: what members do.
         weights: d.
+        engine: that will be asked for; it is tried before a process is ready.
     """
 
     def __init__(
-        self, processes: int, make: Callable[[], World[Any, Any]], work: Work, weights: int
+        self,
+        processes: int,
+        make: Callable[[], World[Any, Any]],
+        own: ThisProcess,
+        work: Work,
+        weights: int,
+        engine: EngineName,
     ) -> None:
-        self._shared = Shared(weights)
+        self._own, self._shared = own, Shared(weights)
         context = multiprocessing.get_context("spawn")
         arguments = (self._shared.name, weights, make, work)
         self._pool = ProcessPoolExecutor(processes, context, _initialize, arguments)
-        self._ready = [self._submit(_prepare) for _ in range(processes)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._starting = [self._submit(_prepare, engine) for _ in range(processes)]
 
     def sum(self, engine: EngineName, weights: Vector, number: int, cohort: NDArray[Any]) -> Part:
         """See :class:`Crew`.
@@ -174,13 +185,15 @@ class Processes:
         Raises:
             Interrupted: a process was killed.
         """
+        if not all(future.done() for future in self._starting):
+            return self._own.sum(engine, weights, number, cohort)
+        self.wait()
         self._shared.weights[:] = weights
         total, tally = np.zeros(len(weights)), Tally()
         with _told():
-            parts = parts_of(cohort, len(weights), engine)
             given = [
                 self._submit(_train, engine, number, place, members)
-                for place, members in enumerate(parts)
+                for place, members in enumerate(parts_of(cohort, engine))
             ]
             for place, future in enumerate(given):
                 tally += future.result()
@@ -190,8 +203,8 @@ class Processes:
     def wait(self) -> None:
         """See :class:`Crew`; what went wrong in a process that started is raised here."""
         with _told():
-            for future in self._ready:
-                future.result()
+            while self._starting:
+                self._starting.pop().result()
 
     def close(self) -> None:
         """Ends the processes at once, and whatever they are at."""
@@ -199,6 +212,7 @@ class Processes:
             process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._shared.close()
+        self._own.close()
 
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """A process that starts with this never sees a terminal's Ctrl-C."""
@@ -225,14 +239,14 @@ class _Station:
     ) -> None:
         self.shared = Shared(weights, name)
         self._make, self._work = make, work
-        self._crew: ThisProcess | None = None
 
-    @property
-    def crew(self) -> ThisProcess:
-        """Made when it is first asked for: an error in it is then told."""
-        if self._crew is None:
-            self._crew = ThisProcess(self._make(), self._work)
-        return self._crew
+    def prepare(self, engine: EngineName) -> None:
+        """Makes the world; the first members of an engine take long, so they are made-up ones."""
+        world = self._make()
+        tried = ThisProcess(world.made_up(), self._work.aside())
+        tried.parts(engine, network.read(world.model), 1, [range(_TOGETHER)])
+        tried.close()
+        self.crew = ThisProcess(world, self._work)
 
 
 _station: _Station | None = None
@@ -252,15 +266,19 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _prepare() -> None:
-    if _station is not None:
-        _ = _station.crew
+def _prepare(engine: EngineName) -> None:
+    _own().prepare(engine)
 
 
 def _train(engine: EngineName, number: int, place: int, members: list[int]) -> Tally:
-    if _station is None:
-        raise RuntimeError("this process was not prepared")
-    weights = _station.shared.weights.copy()
-    total, tally = _station.crew.part(engine, weights, number, members)
-    _station.shared.sums[place] = total
+    own = _own()
+    weights = own.shared.weights.copy()
+    ((total, tally),) = own.crew.parts(engine, weights, number, [members])
+    own.shared.sums[place] = total
     return tally
+
+
+def _own() -> _Station:
+    if _station is None:
+        raise RuntimeError("this process is no worker")
+    return _station

@@ -60,6 +60,10 @@ class Rows(Sequence[Row]):
         part = tuple(column[index] for column in self.columns)
         return Rows(part) if isinstance(index, slice) else part
 
+    def take(self, chosen: NDArray[np.int64]) -> Rows:
+        """The rows of these numbers, in their order."""
+        return Rows(tuple(column[chosen] for column in self.columns))
+
 
 class Packed:
     """A folder that :func:`pack` wrote, mapped into memory: processes share its pages.

@@ -8,9 +8,8 @@ No member's data is looked at for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fedcode.errors import ConfigError
@@ -18,7 +17,7 @@ from fedcode.simulation.population.crew import EngineName, Work
 from fedcode.simulation.population.problem import World
 from fedcode.weights import Vector
 
-_TRIED: dict[EngineName, int] = {"sequential": 4, "together": 48}
+_TRIED: dict[EngineName, int] = {"sequential": 4, "together": 64}
 _TIMES = 3
 
 _IMPOSSIBLE = (RuntimeError, TypeError, ValueError, NotImplementedError, AttributeError)
@@ -44,19 +43,6 @@ class Choice:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Same:
-    """Members that all have the same public examples."""
-
-    examples: Sequence[Any]
-
-    def __len__(self) -> int:
-        return max(_TRIED.values()) * (_TIMES + 1)
-
-    def member(self, number: int) -> Sequence[Any]:  # noqa: ARG002  all alike
-        return self.examples
-
-
 def choose(
     asked: Literal["auto", "together", "sequential"],
     work: Work,
@@ -68,7 +54,7 @@ def choose(
 
     Args:
         asked: the file's word.
-        work: what members do; what it charges is lost.
+        work: what members do; no account is charged.
         world: whose problem and public examples are taken.
         weights: to start from.
         cohort: members of a round.
@@ -76,23 +62,26 @@ def choose(
     Raises:
         ConfigError: the file asks for ``together``, and this network cannot be trained so.
     """
+
+    def measured(name: EngineName) -> dict[str, float]:
+        return {name: _milliseconds(work.aside(), world.made_up(), weights, name, cohort)}
+
     if asked == "sequential":
-        return Choice("sequential", "the file asks for it", {})
-    made_up = replace(world, population=_Same(world.sample))
+        return Choice("sequential", "the file asks for it", measured("sequential"))
     try:
-        together = _milliseconds(work, made_up, weights, "together", cohort)
+        found = measured("together")
     except _IMPOSSIBLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if asked == "together":
             raise ConfigError(
                 f"members cannot be trained together: {reason}", 'write engine = "sequential"'
             ) from error
-        return Choice("sequential", f"members cannot be trained together: {reason}", {})
+        why = f"members cannot be trained together: {reason}"
+        return Choice("sequential", why, measured("sequential"))
     if asked == "together":
-        return Choice("together", "the file asks for it", {"together": together})
-    sequential = _milliseconds(work, made_up, weights, "sequential", cohort)
-    found = {"sequential": sequential, "together": together}
-    faster: EngineName = "together" if together < sequential else "sequential"
+        return Choice("together", "the file asks for it", found)
+    found |= measured("sequential")
+    faster: EngineName = "together" if found["together"] < found["sequential"] else "sequential"
     return Choice(faster, "the faster one on made-up members", found)
 
 
@@ -106,6 +95,6 @@ def _milliseconds(
         for turn in range(_TIMES + 1):
             members = range(turn * size, (turn + 1) * size)  # a budget may last for one round
             start = time.perf_counter()
-            engine.run(weights, 1, members)
+            engine.run(weights, 1, [members])
             taken.append(time.perf_counter() - start)
     return 1e3 * min(taken[1:]) / size

@@ -9,14 +9,16 @@ its noise comes from a mechanism of its own. The privacy unit is one record.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
@@ -82,6 +84,10 @@ class LocalWork:
             world, self, BudgetLedger.open(self.ledger)
         )
 
+    def aside(self) -> LocalWork:
+        """The same with a ledger of its own, which is forgotten."""
+        return replace(self, ledger=":memory:")
+
     def fits(self, examples: int) -> bool:
         """Whether a member of so many examples can take part: a real one refuses otherwise."""
         policy = self.policy
@@ -125,15 +131,31 @@ class _Charged(Generic[E, B]):
         self._ledger.close()
 
     def _take_part(
-        self, number: int, members: Sequence[int]
-    ) -> tuple[list[tuple[int, Sequence[E], Receipt]], Tally]:
-        """Members that can, with their examples and what they have paid."""
-        given = [(m, self._world.population.member(m)) for m in members]
-        fit = [(m, examples) for m, examples in given if self._work.fits(len(examples))]
-        receipts = self._work.charge(self._ledger, number, [m for m, _ in fit])
-        tally = Tally(len(members), refused=len(members) - len(fit))
-        paid = zip(fit, receipts, strict=True)
-        return [(m, examples, receipt) for (m, examples), receipt in paid], tally
+        self, number: int, parts: Sequence[Sequence[int]]
+    ) -> tuple[list[_Taking[E]], list[Part]]:
+        """Members that can take part, all charged at once; and a sum of nothing for each part."""
+        given = [
+            (place, member, self._world.population.member(member))
+            for place, members in enumerate(parts)
+            for member in members
+        ]
+        fit = [one for one in given if self._work.fits(len(one[2]))]
+        receipts = self._work.charge(self._ledger, number, [member for _, member, _ in fit])
+        takes = Counter(place for place, _, _ in fit)
+        found: list[Part] = [
+            (np.zeros(self._work.policy.weights), Tally(len(m), refused=len(m) - takes[place]))
+            for place, m in enumerate(parts)
+        ]
+        return [_Taking(*one, receipt) for one, receipt in zip(fit, receipts, strict=True)], found
+
+
+class _Taking(NamedTuple, Generic[E]):
+    """A member that has paid."""
+
+    place: int  # of its part
+    member: int
+    examples: Sequence[E]
+    receipt: Receipt
 
 
 class LocalSequential(_Charged[E, B]):
@@ -143,11 +165,10 @@ class LocalSequential(_Charged[E, B]):
         super().__init__(world, work, ledger)
         self._network = PrivateNetwork(copy.deepcopy(world.model))  # its hooks stay in the copy
 
-    def run(self, weights: Vector, number: int, members: Sequence[int]) -> Part:
+    def run(self, weights: Vector, number: int, parts: Sequence[Sequence[int]]) -> list[Part]:
         """See ``steps.Engine``."""
-        total = np.zeros(len(weights))
-        taking, tally = self._take_part(number, members)
-        for member, examples, receipt in taking:
+        taking, found = self._take_part(number, parts)
+        for place, member, examples, receipt in taking:
             trainer = PrivateTrainer(
                 _Encoded(self._world.problem, examples),
                 self._network,
@@ -156,12 +177,13 @@ class LocalSequential(_Charged[E, B]):
                 self._work.policy,
                 partial(self._randomness, number, member),
             )
+            total, tally = found[place]
             total += trainer.train(weights, receipt).vector
             report = trainer.report
             tally.trained += report.examples > 0
             tally.left_out += report.left_out > 0
             tally.loss += report.loss or 0.0
-        return total, tally
+        return found
 
     def _randomness(self, number: int, member: int, receipt: Receipt) -> SeededGenerator:  # noqa: ARG002
         return self._work.randomness(number, member)
@@ -194,42 +216,43 @@ class LocalTogether(_Charged[E, B]):
         rows = vmap(grad(self._loss, has_aux=True), in_dims=(None, 0))
         self._gradients = vmap(rows)
 
-    def run(self, weights: Vector, number: int, members: Sequence[int]) -> Part:
-        """See ``steps.Engine``."""
-        total = np.zeros(len(weights))
-        taking, tally = self._take_part(number, members)
+    def run(self, weights: Vector, number: int, parts: Sequence[Sequence[int]]) -> list[Part]:
+        """See ``steps.Engine``. A program holds members of one part, so that its bits stay."""
+        taking, found = self._take_part(number, parts)
         copies = 4 + 2 * self._work.training.nominal_batch
         size = max(1, _MEMORY // (4 * copies * len(weights)))
-        for first in range(0, len(taking), size):
-            part, fared = self._train(weights, number, taking[first : first + size])
-            total += part
-            tally += fared
-        return total, tally
+        paid = [[one for one in taking if one.place == place] for place in range(len(found))]
+        for program in (part[i : i + size] for part in paid for i in range(0, len(part), size)):
+            members = [
+                _Member(
+                    one.examples,
+                    GaussianMechanism(
+                        self._work.policy,
+                        self._work.randomness(number, one.member),
+                        one.receipt,
+                    ),
+                )
+                for one in program
+            ]
+            ends = self._train(weights, members)
+            for one, member, end in zip(program, members, ends, strict=True):
+                total, tally = found[one.place]
+                total += member.mechanism.release(end - weights).vector
+                tally.trained += member.seen > 0
+                tally.left_out += member.left_out
+                tally.loss += member.loss / max(1, member.seen)
+        return found
 
-    def _train(
-        self, weights: Vector, number: int, taking: Sequence[tuple[int, Sequence[E], Receipt]]
-    ) -> Part:
-        members = [
-            _Member(
-                examples,
-                GaussianMechanism(
-                    self._work.policy, self._work.randomness(number, member), receipt
-                ),
-            )
-            for member, examples, receipt in taking
-        ]
+    def _train(self, weights: Vector, members: Sequence[_Member[E]]) -> NDArray[np.float32]:
+        """Members' weights after their steps, (members, d)."""
         start = split(torch.tensor(weights), self._like)
         stack = [p.expand(len(members), *p.shape).clone() for p in start]
         for _ in range(self._work.policy.steps_per_round):
             sums = self._step(stack, members)
             for weight, change in zip(stack, self._noised(sums, members), strict=True):
                 weight.sub_(change, alpha=self._work.training.learning_rate)
-        ends = torch.cat([w.flatten(1) for w in stack], 1).numpy()
-        total, tally = np.zeros(len(weights)), Tally()
-        for member, end in zip(members, ends, strict=True):
-            total += member.mechanism.release(end - weights).vector
-            tally += member.tally()
-        return total, tally
+        ends: NDArray[np.float32] = torch.cat([w.flatten(1) for w in stack], 1).numpy()
+        return ends
 
     def _step(self, stack: list[Tensor], members: Sequence[_Member[E]]) -> list[Tensor]:
         """The clipped sums of one step, (members, *shape) for each tensor of weights."""
@@ -245,7 +268,8 @@ class LocalTogether(_Charged[E, B]):
         named = {name: w[some] for name, w in zip(self._names, stack, strict=True)}
         found, losses = self._gradients(named, columns)
         gradients = [found[name] for name in self._names]
-        norms = torch.stack([g.flatten(2).square().sum(2) for g in gradients]).sum(0).sqrt()
+        each = [torch.linalg.vector_norm(g.flatten(2), dim=2) for g in gradients]
+        norms = torch.linalg.vector_norm(torch.stack(each), dim=0)
         finite = torch.isfinite(norms)
         factors = (self._limit / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1) * here
         for total, gradient in zip(sums, gradients, strict=True):
@@ -293,7 +317,7 @@ class _Member(Generic[E]):
     sampled: int = 0
     left_out: bool = False
 
-    def sample(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def sample(self) -> NDArray[np.int64]:
         """The rows of the next step."""
         rows = self.mechanism.sample(len(self.examples))
         self.sampled = len(rows)
@@ -302,7 +326,3 @@ class _Member(Generic[E]):
     def end_step(self) -> None:
         self.mechanism.end_step(self.sampled)
         self.seen += self.sampled
-
-    def tally(self) -> Tally:
-        mean = self.loss / self.seen if self.seen else 0.0
-        return Tally(0, int(self.seen > 0), int(self.left_out), 0, mean)

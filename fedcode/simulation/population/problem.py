@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -51,13 +52,30 @@ class World(Generic[E, B]):
         population: who there is.
         problem: what they learn.
         model: its network, with the public weights in those that are not trained.
-        sample: public examples, for timing.
+        sample: public examples, for trying things out.
     """
 
     population: Population[E]
     problem: LocalProblem[E, B]
     model: nn.Module
     sample: Sequence[E]
+
+    def made_up(self) -> World[E, B]:
+        """The same with members that all have the public examples."""
+        return replace(self, population=_Same(self.sample))
+
+
+@dataclass(frozen=True, slots=True)
+class _Same(Generic[E]):
+    """As many members of the same examples as one likes."""
+
+    examples: Sequence[E]
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def member(self, number: int) -> Sequence[E]:  # noqa: ARG002  all alike
+        return self.examples
 
 
 class Classifier:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import isfinite
@@ -37,12 +37,10 @@ from fedcode.simulation.population.guards import (
     TrustedAggregator,
     guarantee,
 )
-from fedcode.simulation.population.local import LocalWork
 from fedcode.simulation.population.report import RESULT_SCHEMA, privacy_of
 from fedcode.simulation.population.settings import PopulationSettings
 from fedcode.simulation.population.steps import LocalSteps
 from fedcode.simulation.population.world import Source, arrays
-from fedcode.simulation.results import read_json
 from fedcode.storage import write_json
 from fedcode.task import Metrics
 from fedcode.training import network
@@ -56,6 +54,9 @@ RESULT, MANIFEST, WEIGHTS, LEDGER = (
 )
 
 MANIFEST_SCHEMA = "fedcode/population-manifest/1"
+
+_LONG = 10.0
+"""Seconds of work that are worth the start of further processes."""
 
 Tell = Callable[[str], None]
 
@@ -137,7 +138,6 @@ def simulate(
     try:
         with ExitStack() as held:
             run = prepare(settings, folder, held, tell)
-            run.crew.wait()
             started = time.perf_counter() - begun
             for number in range(1, settings.rounds + 1):
                 tell(_said(run.step(number), settings.rounds))
@@ -159,6 +159,7 @@ def repeatable(folder: Path) -> tuple[PopulationSettings, dict[str, Any]]:
         ConfigError: it is of another version.
     """
     from fedcode.simulation.population.settings import check
+    from fedcode.simulation.results import read_json
 
     before = read_json(folder / MANIFEST)
     if before.get("schema") != MANIFEST_SCHEMA:
@@ -184,15 +185,11 @@ def prepare(settings: PopulationSettings, folder: Path, held: ExitStack, tell: T
     members = len(source.world.population)
     draw = Draw(settings.name, settings.seed, members, settings.cohort / members)
     agreement = _agreement(settings, source)
-    local = settings.privacy.mode == "local"
-    promised = guarantee(settings, members, len(weights)) if local else None
+    promised = guarantee(settings, members, len(weights))
     work = _work(settings, promised, folder, agreement, source.task)
-    crew = _crew(settings, source, work, len(weights))
+    choice = choose(settings.engine, work, source.world, weights, settings.cohort)
+    crew = _crew(settings, source, work, len(weights), choice)
     held.callback(crew.close)
-    if not local:  # the processes start meanwhile
-        promised = guarantee(settings, members, len(weights))
-    aside = replace(work, ledger=":memory:") if isinstance(work, LocalWork) else work
-    choice = choose(settings.engine, aside, source.world, weights, settings.cohort)
     guard = _guard(settings, draw, promised, folder, held, agreement, source.task)
     for line in _first_lines(settings, source, promised, choice, len(weights)):
         tell(line)
@@ -215,28 +212,35 @@ def _work(
     task: str,
 ) -> Work:
     training, privacy = settings.training, settings.privacy
-    if privacy.mode != "local" or promised is None:
-        norm = privacy.clipping_norm if privacy.mode == "central" else None
-        steps = LocalSteps(training.steps, training.batch, training.learning_rate, norm)
-        return PlainWork(steps)
-    return LocalWork(
-        settings.local_settings(),
-        promised.policy,
-        promised.budget,
-        folder / LEDGER,
-        settings.name,
-        settings.purpose,
-        agreement,
-        task,
-        settings.seed,
-    )
+    if privacy.mode == "local" and promised is not None:
+        from fedcode.simulation.population.local import LocalWork  # Opacus takes a second
+
+        return LocalWork(
+            settings.local_settings(),
+            promised.policy,
+            promised.budget,
+            folder / LEDGER,
+            settings.name,
+            settings.purpose,
+            agreement,
+            task,
+            settings.seed,
+        )
+    norm = privacy.clipping_norm if privacy.mode == "central" else None
+    return PlainWork(LocalSteps(training.steps, training.batch, training.learning_rate, norm))
 
 
-def _crew(settings: PopulationSettings, source: Source, work: Work, weights: int) -> Crew:
-    workers = settings.workers or os.cpu_count() or 1
+def _crew(
+    settings: PopulationSettings, source: Source, work: Work, weights: int, choice: Choice
+) -> Crew:
+    """This process, with others where that was asked for, or they start sooner than it is done."""
+    own = ThisProcess(source.world, work)
+    each = choice.milliseconds[choice.engine] / 1e3
+    pays = each * settings.cohort * settings.rounds > _LONG
+    workers = settings.workers or (os.cpu_count() or 1 if pays else 1)
     if workers == 1:
-        return ThisProcess(source.world, work)
-    return Processes(workers, source.make, work, weights)
+        return own
+    return Processes(workers, source.make, own, work, weights, choice.engine)
 
 
 def _guard(
@@ -330,7 +334,6 @@ def _manifest(settings: PopulationSettings) -> dict[str, Any]:
         },
         "revision": revision(),
         "packages": packages(),
-        "workers": settings.workers or os.cpu_count() or 1,
     }
 
 

@@ -120,7 +120,7 @@ class PopulationSettings(Strict):
         cohort: members of a round on average: each is taken with probability cohort / members.
         heldout: members of array data that are not trained on but measured.
         measure_every: rounds between two measurements; the last is always measured.
-        workers: processes of one thread each; as many as there are cores if absent.
+        workers: processes of one thread each; if absent as many as cores, where that pays.
         engine: how cohorts are trained; chosen by a measurement if it is ``auto``.
         split: what makes a member of a code corpus.
     """

@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from fedcode.simulation.population.data import Population
+from fedcode.simulation.population.data import Population, Rows
 from fedcode.simulation.population.problem import World
 from fedcode.training import network
 from fedcode.weights import Vector
@@ -32,7 +32,7 @@ B = TypeVar("B")
 _ROUNDING = 1e-6  # of a norm in float32: what is clipped stays below C all the same
 _MEMORY = 256 << 20
 _COPIES = 4  # of a member's weights: its own, its gradient, its change, and that in float64
-_MOST = 64  # members of one program: beyond it nothing is gained
+_MOST = 128  # members of one program: beyond it nothing is gained
 _AHEAD = 2  # members that are read before their turn
 
 
@@ -90,10 +90,16 @@ Part = tuple[NDArray[np.float64], Tally]
 
 
 class Engine(Protocol):
-    """Adds up the changes of some members."""
+    """Adds up the changes of members."""
 
-    def run(self, weights: Vector, number: int, members: Sequence[int]) -> Part:
-        """Every member of ``members`` takes its steps of round ``number`` from ``weights``."""
+    def run(self, weights: Vector, number: int, parts: Sequence[Sequence[int]]) -> list[Part]:
+        """Every member takes its steps of round ``number`` from ``weights``.
+
+        Args:
+            weights: shape (d,).
+            number: from 1.
+            parts: members; each part has a sum of its own.
+        """
         ...
 
     def close(self) -> None:
@@ -102,30 +108,45 @@ class Engine(Protocol):
 
 
 class Adding:
-    """Clips members' changes, each as a whole, and adds them up in double precision."""
+    """Clips members' changes, each as a whole, and adds them up in double precision.
 
-    def __init__(self, size: int, clipping_norm: float | None, members: int) -> None:
-        self._norm = clipping_norm
-        self.total, self.tally = np.zeros(size), Tally(members)
+    Args:
+        start: the weights that all started from, shape (d,).
+        clipping_norm: None clips nothing.
+        members: how many were asked.
+    """
 
-    def add(self, changes: Tensor, losses: Tensor) -> None:
-        """Takes changes of shape (members, d) and mean losses of shape (members,).
+    def __init__(self, start: Vector, clipping_norm: float | None, members: int) -> None:
+        self._start, self._norm = torch.tensor(start, dtype=torch.float64), clipping_norm
+        self._total, self._tally = torch.zeros_like(self._start), Tally(members)
+
+    @property
+    def part(self) -> Part:
+        """The sum so far."""
+        return self._total.numpy(), self._tally
+
+    def add(self, ends: Sequence[Tensor], losses: Tensor) -> None:
+        """Takes members' weights, (members, ...) each, and mean losses of shape (members,).
 
         Whether a change was not finite is as private as the change: it adds nothing.
         """
-        wide = changes.double()
-        norms = torch.linalg.vector_norm(wide, dim=1)
+        changes = torch.empty(len(losses), len(self._start), dtype=torch.float64)
+        columns = changes.split([end[0].numel() for end in ends], 1)  # type: ignore[no-untyped-call]
+        for column, end in zip(columns, ends, strict=True):
+            column.copy_(end.flatten(1))
+        changes -= self._start
+        norms = torch.linalg.vector_norm(changes, dim=1)
         finite = torch.isfinite(norms)
         if not finite.all():
-            wide[~finite] = 0
+            changes[~finite] = 0
             norms = torch.where(finite, norms, 0)
         factors = torch.ones_like(norms)
         if self._norm is not None:
             factors = (self._norm * (1 - _ROUNDING) / norms.clamp(min=1e-300)).clamp(max=1)
-        self.total += (factors @ wide).numpy()
-        self.tally.left_out += int((~finite).sum())
-        self.tally.loss += float(losses.double().nan_to_num(0, 0, 0).sum())
-        self.tally.trained += len(losses)
+        self._total += factors @ changes
+        self._tally.left_out += int((~finite).sum())
+        self._tally.loss += float(losses.double().nan_to_num(0, 0, 0).sum())
+        self._tally.trained += len(losses)
 
 
 class Sequential(Generic[E, B]):
@@ -141,20 +162,21 @@ class Sequential(Generic[E, B]):
         self._model = copy.deepcopy(world.model).eval()  # the world's stays as it is
         self._parameters: list[Tensor] = list(network.trainable(self._model).values())
 
-    def run(self, weights: Vector, number: int, members: Sequence[int]) -> Part:
+    def run(self, weights: Vector, number: int, parts: Sequence[Sequence[int]]) -> list[Part]:
         """See :class:`Engine`."""
-        start = [t.clone() for t in split(torch.tensor(weights), self._parameters)]
-        adding = Adding(len(weights), self._steps.clipping_norm, len(members))
-        for examples in ahead(self._world.population, members):
+        start = split(torch.tensor(weights), self._parameters)
+        norm = self._steps.clipping_norm
+        found = [Adding(weights, norm, len(members)) for members in parts]
+        places = [adding for adding, members in zip(found, parts, strict=True) for _ in members]
+        everybody = [member for members in parts for member in members]
+        for adding, examples in zip(places, ahead(self._world.population, everybody), strict=True):
             chosen = self._steps.window(len(examples), number)
             if len(chosen):
                 with torch.no_grad():
                     torch._foreach_copy_(self._parameters, start)
                 loss = self._train(examples, chosen)
-                parts = zip(self._parameters, start, strict=True)
-                change = torch.cat([(p.detach() - s).flatten() for p, s in parts])
-                adding.add(change[None], loss[None])
-        return adding.total, adding.tally
+                adding.add([p.detach()[None] for p in self._parameters], loss[None])
+        return [adding.part for adding in found]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -191,17 +213,24 @@ class Together(Generic[E, B]):
         self._names = [f"model.{name}" for name in network.trainable(world.model)]
         self._losses = vmap(self._mean_loss)
 
-    def run(self, weights: Vector, number: int, members: Sequence[int]) -> Part:
+    def run(self, weights: Vector, number: int, parts: Sequence[Sequence[int]]) -> list[Part]:
         """See :class:`Engine`."""
-        adding = Adding(len(weights), self._steps.clipping_norm, len(members))
-        start = torch.tensor(weights)
-        size = at_once(len(weights))
-        for first in range(0, len(members), size):
-            given = [self._world.population.member(m) for m in members[first : first + size]]
-            given = [examples for examples in given if len(examples)]
-            if given:
-                adding.add(*self._train(start, [self._rows(one, number) for one in given]))
-        return adding.total, adding.tally
+        start, norm = torch.tensor(weights), self._steps.clipping_norm
+        found = [Adding(weights, norm, len(members)) for members in parts]
+        for program in programs(parts, at_once(len(weights))):
+            given = [
+                (place, [one for one in map(self._world.population.member, members) if len(one)])
+                for place, members in program
+            ]
+            rows = [self._rows(one, number) for _, examples in given for one in examples]
+            if rows:
+                ends, losses = self._train(start, rows)
+                sizes = [len(examples) for _, examples in given]
+                shares = zip(*(torch.split(e, sizes) for e in (*ends, losses)), strict=True)
+                for (place, examples), share in zip(given, shares, strict=True):
+                    if examples:
+                        found[place].add(share[:-1], share[-1])
+        return [adding.part for adding in found]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -212,9 +241,9 @@ class Together(Generic[E, B]):
         )
         return tensors_of(batch)
 
-    def _train(self, start: Tensor, rows: list[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
-        """Changes (members, d) and mean losses (members,)."""
-        columns, here = stacked(rows)
+    def _train(self, start: Tensor, rows: list[tuple[Tensor, ...]]) -> tuple[list[Tensor], Tensor]:
+        """Members' weights (members, ...) and mean losses (members,)."""
+        columns, here = stacked(rows, self._steps.batch)
         shapes = list(network.trainable(self._world.model).values())
         weights = [
             p.expand(len(rows), *p.shape).clone().requires_grad_() for p in split(start, shapes)
@@ -229,8 +258,7 @@ class Together(Generic[E, B]):
                 torch._foreach_add_(weights, gradients, alpha=-self._steps.learning_rate)
             sums += losses.detach()
         taken = here[:, ::batch].sum(1)  # a step has its first example, or none
-        changes = torch.cat([w.detach().flatten(1) for w in weights], 1) - start
-        return changes, sums / taken
+        return [w.detach() for w in weights], sums / taken
 
     def _mean_loss(
         self, weights: dict[str, Tensor], batch: tuple[Tensor, ...], here: Tensor
@@ -290,6 +318,8 @@ def pick(examples: Sequence[E], chosen: NDArray[np.int64]) -> Sequence[E]:
     first, last = int(chosen[0]), int(chosen[-1])
     if last - first + 1 == len(chosen):
         return examples[first : last + 1]
+    if isinstance(examples, Rows):
+        return cast("Sequence[E]", examples.take(chosen))
     return [examples[i] for i in chosen]
 
 
@@ -304,22 +334,54 @@ def tensors_of(batch: Any) -> tuple[Tensor, ...]:
     return batch
 
 
-def stacked(rows: Sequence[tuple[Tensor, ...]]) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Members' columns as one tensor each, (members, most rows, ...).
+def stacked(
+    rows: Sequence[tuple[Tensor, ...]], batch: int = 1
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Members' columns as one tensor each, (members, rows, ...).
+
+    Args:
+        rows: of each member.
+        batch: there will be a multiple of it, so that a member's steps have the same shape, and
+            the same bits, in any company.
 
     Returns:
-        The columns; and 1 where there is a row, 0 where one is repeated, (members, most rows).
+        The columns; and 1 where there is a row, 0 where one is repeated, (members, rows).
     """
     lengths = torch.tensor([len(columns[0]) for columns in rows])
-    most = int(lengths.max())
+    most = -(-int(lengths.max()) // batch) * batch
     here = (torch.arange(most) < lengths[:, None]).float()
-    if int(lengths.min()) == most:
-        return tuple(map(torch.stack, zip(*rows, strict=True))), here
-    filled = [
-        tuple(torch.cat([c, c[-1:].expand(most - len(c), *c.shape[1:])]) for c in columns)
-        for columns in rows
-    ]
-    return tuple(map(torch.stack, zip(*filled, strict=True))), here
+    if int(lengths.min()) < most:
+        rows = [tuple(_repeated(column, most) for column in columns) for columns in rows]
+    return tuple(map(torch.stack, zip(*rows, strict=True))), here
+
+
+def _repeated(column: Tensor, size: int) -> Tensor:
+    """A column with its last row repeated."""
+    return torch.cat([column, column[-1:].expand(size - len(column), *column.shape[1:])])
+
+
+def programs(
+    parts: Sequence[Sequence[int]], size: int
+) -> Iterator[list[tuple[int, Sequence[int]]]]:
+    """What is trained together: at most ``size`` members, of whole parts if they are so small.
+
+    A part is cut in the same places whatever other parts there are, so that its sum is the same.
+
+    Returns:
+        For each program its pieces: the number of the part, and members of it.
+    """
+    program: list[tuple[int, Sequence[int]]] = []
+    filled = 0
+    for place, members in enumerate(parts):
+        for first in range(0, len(members), size):
+            piece = members[first : first + size]
+            if program and filled + len(piece) > size:
+                yield program
+                program, filled = [], 0
+            program.append((place, piece))
+            filled += len(piece)
+    if program:
+        yield program
 
 
 def at_once(weights: int) -> int:
