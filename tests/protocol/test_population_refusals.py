@@ -3,6 +3,7 @@
 """Bad input to `fedcode population`: one line, a hint, exit code 2, nothing half-written."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,14 @@ from typer.testing import CliRunner
 from fedcode.cli import app
 from fedcode.errors import FedcodeError
 from fedcode.simulation.population.data import pack
+from fedcode.simulation.population.settings import (
+    LocalTraining,
+    NetworkSettings,
+    PopulationPrivacy,
+    PopulationSettings,
+    SyntheticSettings,
+)
+from fedcode.strict import parsed
 
 PROGRAM = str(Path(sys.executable).parent / "fedcode")
 
@@ -112,6 +121,17 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path) -> None:
     assert (tmp_path / "out" / "kept").read_text() == "kept"
 
 
+def test_the_first_file_of_the_documentation_is_one() -> None:
+    page = Path(__file__).parents[2] / "docs" / "population.md"
+    examples = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert parsed(PopulationSettings, examples[0], "the page").cohort == 100
+    keys = {key for key in re.findall(r"^(?:# )?(\w+) =", examples[1], re.MULTILINE)}
+    models = [PopulationSettings, PopulationPrivacy, LocalTraining, SyntheticSettings]
+    assert keys >= {key for model in (*models, NetworkSettings) for key in model.model_fields} - {
+        *("privacy", "training", "synthetic", "network", "task", "public")
+    }
+
+
 def test_again_and_a_file_exclude_one_another(tmp_path) -> None:
     assert "is needed" in refused(tmp_path, words=["--again", str(tmp_path)])
 
@@ -144,7 +164,7 @@ def test_a_run_prints_a_table_and_a_line_a_round(tmp_path) -> None:
     done = CliRunner().invoke(app, ["population", str(toml), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "round 2/2: cohort" in done.stderr
-    assert "members held out" in done.stdout
+    assert "on what is held out" in done.stdout
     assert "every member adds its own noise" in done.stdout
     again = CliRunner().invoke(
         app, ["population", "--again", str(out), "--out", str(tmp_path / "again")]

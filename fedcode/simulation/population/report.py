@@ -88,7 +88,7 @@ def summary(result: dict[str, Any], folder: Path) -> Table:
     for metric in result["metrics"][:2]:
         value = rounds[-1]["metrics"].get(metric["key"])
         if value is not None:
-            table.add_row(metric["title"], f"{value:.4f} on members held out")
+            table.add_row(metric["title"], f"{value:.4f} on what is held out")
     if "epsilon" in privacy:
         table.add_row(
             "privacy",
