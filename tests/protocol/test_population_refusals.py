@@ -125,7 +125,7 @@ def test_the_first_file_of_the_documentation_is_one() -> None:
     page = Path(__file__).parents[2] / "docs" / "population.md"
     examples = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert parsed(PopulationSettings, examples[0], "the page").cohort == 100
-    keys = {key for key in re.findall(r"^(?:# )?(\w+) =", examples[1], re.MULTILINE)}
+    keys = set(re.findall(r"^(?:# )?(\w+) =", examples[1], re.MULTILINE))
     models = [PopulationSettings, PopulationPrivacy, LocalTraining, SyntheticSettings]
     assert keys >= {key for model in (*models, NetworkSettings) for key in model.model_fields} - {
         *("privacy", "training", "synthetic", "network", "task", "public")
