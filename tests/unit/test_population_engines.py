@@ -28,7 +28,7 @@ from torch import nn
 
 from fedcode.errors import ConfigError
 from fedcode.federation import TrainingSettings
-from fedcode.simulation.population.crew import PlainWork, parts_of
+from fedcode.simulation.population.crew import Pace, PlainWork, parts_of
 from fedcode.simulation.population.data import Rows
 from fedcode.simulation.population.engines import choose
 from fedcode.simulation.population.problem import Classifier
@@ -160,6 +160,25 @@ def test_programs_hold_everybody_and_no_more_than_they_may(sizes, size) -> None:
     for place, part in enumerate(parts):  # cut in the same places as if it were alone
         own = [members for where, members in pieces if where == place]
         assert own == [members for one in programs([part], size) for _, members in one]
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_processes_are_asked_for_as_long_as_they_are_faster(faster) -> None:
+    pace = Pace()
+
+    def rounds(count, faster):
+        ways = []
+        for _ in range(count):
+            ways.append(pace.shared())
+            pace.note(ways[-1], 1.0 if ways[-1] == faster else 2.0)
+        return ways
+
+    assert rounds(6, faster) == [True] * 3 + [False] * 3
+    ways = rounds(200, faster)
+    assert ways.count(faster) > 180
+    assert ways.count(not faster) >= 5  # tried again
+    ways = rounds(400, not faster)  # others have come to the machine, or gone
+    assert ways[-60:].count(not faster) > 50
 
 
 # Which engine.

@@ -13,12 +13,16 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
+from multiprocessing.synchronize import Barrier
+from statistics import median
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -35,6 +39,7 @@ from fedcode.weights import Vector
 
 EngineName = Literal["sequential", "together"]
 
+_TRIALS, _AGAIN = 3, 32
 _PARTS = 16
 _TOGETHER = 64  # members of a part that is trained together, if there are no more than 16 parts
 
@@ -126,6 +131,30 @@ class ThisProcess:
             engine.close()
 
 
+class Pace:
+    """Whether further processes are worth it: on a machine that others use they may not be.
+
+    Both ways are timed, the faster one is taken, and the slower one is tried again now and then.
+    """
+
+    def __init__(self) -> None:
+        self._taken = {way: deque[float](maxlen=5) for way in (True, False)}
+        self._rounds = 0
+
+    def shared(self) -> bool:
+        """Whether the next round is for all processes, rather than for this one alone."""
+        self._rounds += 1
+        for way, taken in self._taken.items():
+            if len(taken) < _TRIALS:
+                return way
+        faster = median(self._taken[True]) <= median(self._taken[False])
+        return faster if self._rounds % _AGAIN else not faster
+
+    def note(self, way: bool, seconds: float) -> None:
+        """What a member of a round took."""
+        self._taken[way].append(seconds)
+
+
 class Shared:
     """Weights and parts' sums in memory that processes share.
 
@@ -152,13 +181,14 @@ class Shared:
 class Processes:
     """Worker processes of one thread each, which hold the world and nothing of a cohort.
 
-    They start at once, and make their world while the caller goes on: until all are ready, cohorts
-    are trained by the process that started them. They end with it, whatever ends it.
+    They start at once, and make their world while the caller goes on: until all are ready, and
+    where it is faster (see :class:`Pace`), cohorts are trained by the process that started them.
+    They end with it, whatever ends it.
 
     Args:
         processes: how many.
         make: makes a process' world; must be a module's function, or a partial of one.
-        own: trains until the processes are ready.
+        own: what this process trains with.
         work: what members do.
         weights: d.
         engine: that will be asked for; it is tried before a process is ready.
@@ -173,9 +203,10 @@ class Processes:
         weights: int,
         engine: EngineName,
     ) -> None:
-        self._own, self._shared = own, Shared(weights)
+        self._own, self._shared, self._pace = own, Shared(weights), Pace()
         context = multiprocessing.get_context("spawn")
-        arguments = (self._shared.name, weights, make, work)
+        everybody = context.Barrier(processes)
+        arguments = (self._shared.name, weights, make, work, everybody)
         self._pool = ProcessPoolExecutor(processes, context, _initialize, arguments)
         self._starting = [self._submit(_prepare, engine) for _ in range(processes)]
 
@@ -188,6 +219,16 @@ class Processes:
         if not all(future.done() for future in self._starting):
             return self._own.sum(engine, weights, number, cohort)
         self.wait()
+        way, start = self._pace.shared(), time.perf_counter()
+        found = (self._shared_sum if way else self._own.sum)(engine, weights, number, cohort)
+        if len(cohort):
+            self._pace.note(way, (time.perf_counter() - start) / len(cohort))
+        return found
+
+    def _shared_sum(
+        self, engine: EngineName, weights: Vector, number: int, cohort: NDArray[Any]
+    ) -> Part:
+        """A round of all processes."""
         self._shared.weights[:] = weights
         total, tally = np.zeros(len(weights)), Tally()
         with _told():
@@ -235,12 +276,24 @@ class _Station:
     """What a worker process holds."""
 
     def __init__(
-        self, name: str, weights: int, make: Callable[[], World[Any, Any]], work: Work
+        self,
+        name: str,
+        weights: int,
+        make: Callable[[], World[Any, Any]],
+        work: Work,
+        everybody: Barrier,
     ) -> None:
         self.shared = Shared(weights, name)
-        self._make, self._work = make, work
+        self._make, self._work, self._everybody = make, work, everybody
 
     def prepare(self, engine: EngineName) -> None:
+        """Makes what is needed, and waits for the others: each process does this once."""
+        try:
+            self._prepare(engine)
+        finally:
+            self._everybody.wait()
+
+    def _prepare(self, engine: EngineName) -> None:
         """Makes the world; the first members of an engine take long, so they are made-up ones."""
         world = self._make()
         tried = ThisProcess(world.made_up(), self._work.aside())
@@ -252,11 +305,17 @@ class _Station:
 _station: _Station | None = None
 
 
-def _initialize(name: str, weights: int, make: Callable[[], World[Any, Any]], work: Work) -> None:
+def _initialize(
+    name: str,
+    weights: int,
+    make: Callable[[], World[Any, Any]],
+    work: Work,
+    everybody: Barrier,
+) -> None:
     global _station  # noqa: PLW0603  one per process
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True, name="end with parent").start()
-    _station = _Station(name, weights, make, work)
+    _station = _Station(name, weights, make, work, everybody)
 
 
 def _end_with_parent() -> None:
