@@ -32,7 +32,8 @@ from fedcode.simulation.population.crew import Pace, PlainWork, parts_of
 from fedcode.simulation.population.data import Rows
 from fedcode.simulation.population.engines import choose
 from fedcode.simulation.population.problem import Classifier
-from fedcode.simulation.population.steps import LocalSteps, Sequential, Together, ahead, programs
+from fedcode.simulation.population.stacking import ahead, programs
+from fedcode.simulation.population.steps import LocalSteps, Sequential, Together
 
 ENGINES = [Sequential, Together]
 EVERYBODY = list(range(len(RAGGED)))

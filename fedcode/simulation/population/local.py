@@ -31,16 +31,8 @@ from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import Record
 from fedcode.simulation.population.problem import LocalProblem, World
-from fedcode.simulation.population.steps import (
-    Called,
-    Engine,
-    Part,
-    Tally,
-    pick,
-    split,
-    stacked,
-    tensors_of,
-)
+from fedcode.simulation.population.stacking import pick, split, stacked, tensors_of
+from fedcode.simulation.population.steps import Called, Engine, Part, Tally
 from fedcode.training import network
 from fedcode.training.private import PrivateNetwork, PrivateTrainer
 from fedcode.weights import Vector

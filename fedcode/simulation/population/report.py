@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from rich.table import Table
 
-from fedcode.simulation.population.guards import Guarantee
+from fedcode.simulation.population.engines import Choice
+from fedcode.simulation.population.guards import Guarantee, Outcome
 from fedcode.simulation.population.settings import PopulationSettings
+from fedcode.simulation.population.world import Source
+from fedcode.task import Metrics
 
 RESULT_SCHEMA = "fedcode/population/1"
 
@@ -70,6 +74,52 @@ def privacy_of(
         },
         "assumptions": list(_ASSUMPTIONS[mode]),
     }
+
+
+def round_line(number: int, seconds: float, figures: Metrics, outcome: Outcome) -> dict[str, Any]:
+    """One round as result.json has it."""
+    tally = outcome.tally
+    local = {
+        **asdict(tally),
+        "members": outcome.cohort,
+        "spent": outcome.spent,
+        "loss": tally.loss / tally.trained if tally.trained else None,
+    }
+    return {"round": number, "seconds": seconds, "metrics": dict(figures), "local": local}
+
+
+def said(line: dict[str, Any], rounds: int) -> str:
+    """One round in a line."""
+    local = line["local"]
+    parts = [f"cohort {local['members']}", f"{1e3 * line['seconds']:.1f} ms"]
+    if local["loss"] is not None:
+        parts.append(f"loss {local['loss']:.3f}")
+    parts += [f"measured {key} {value:.3f}" for key, value in list(line["metrics"].items())[:2]]
+    return f"round {line['round']}/{rounds}: {', '.join(parts)}"
+
+
+def first_lines(
+    settings: PopulationSettings,
+    source: Source,
+    promised: Guarantee | None,
+    choice: Choice,
+    weights: int,
+) -> list[str]:
+    """What there is before the first round."""
+    lines = [
+        f"{settings.name}: {source.about}; {settings.cohort} a round on average train "
+        f"{source.task}, {weights:,} weights",
+        privacy_of(settings, promised, 0.0)["statement"],
+    ]
+    if promised is not None:
+        policy = promised.policy
+        lines.append(
+            f"privacy: ε ≤ {policy.max_epsilon:g}, δ = {policy.delta:g}, "
+            f"noise multiplier {policy.noise_multiplier:.2f}"
+        )
+    times = ", ".join(f"{key} {value:.2f}" for key, value in choice.milliseconds.items())
+    measured = f" (ms a member: {times})" if times else ""
+    return [*lines, f"engine: {choice.engine}, {choice.why}{measured}"]
 
 
 def summary(result: dict[str, Any], folder: Path) -> Table:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import isfinite
@@ -33,11 +33,16 @@ from fedcode.simulation.population.guards import (
     Guarantee,
     Guard,
     Nothing,
-    Outcome,
     TrustedAggregator,
     guarantee,
 )
-from fedcode.simulation.population.report import RESULT_SCHEMA, privacy_of
+from fedcode.simulation.population.report import (
+    RESULT_SCHEMA,
+    first_lines,
+    privacy_of,
+    round_line,
+    said,
+)
 from fedcode.simulation.population.settings import PopulationSettings
 from fedcode.simulation.population.steps import LocalSteps
 from fedcode.simulation.population.world import Source, arrays
@@ -97,7 +102,7 @@ class Run:
         seconds = time.perf_counter() - start
         last = number == self.settings.rounds
         figures = self._figures() if last or number % self.settings.measure_every == 0 else {}
-        self.rounds.append(_line(number, seconds, figures, outcome))
+        self.rounds.append(round_line(number, seconds, figures, outcome))
         return self.rounds[-1]
 
     def _figures(self) -> Metrics:
@@ -140,7 +145,7 @@ def simulate(
             run = prepare(settings, folder, held, tell)
             started = time.perf_counter() - begun
             for number in range(1, settings.rounds + 1):
-                tell(_said(run.step(number), settings.rounds))
+                tell(said(run.step(number), settings.rounds))
             result = _result(run, made, started, time.perf_counter() - begun)
         _finish(folder, run, made, result)
     except BaseException as error:
@@ -191,7 +196,7 @@ def prepare(settings: PopulationSettings, folder: Path, held: ExitStack, tell: T
     crew = _crew(settings, source, work, len(weights), choice)
     held.callback(crew.close)
     guard = _guard(settings, draw, promised, folder, held, agreement, source.task)
-    for line in _first_lines(settings, source, promised, choice, len(weights)):
+    for line in first_lines(settings, source, promised, choice, len(weights)):
         tell(line)
     return Run(settings, source, guard, promised, crew, choice, weights, [], [])
 
@@ -273,49 +278,6 @@ def _agreement(settings: PopulationSettings, source: Source) -> str:
     """A digest of what every member would have agreed to."""
     text = f"fedcode/population/1\x00{settings.model_dump_json()}\x00{source.fingerprint}"
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _line(number: int, seconds: float, figures: Metrics, outcome: Outcome) -> dict[str, Any]:
-    tally = outcome.tally
-    local = {
-        **asdict(tally),
-        "members": outcome.cohort,
-        "spent": outcome.spent,
-        "loss": tally.loss / tally.trained if tally.trained else None,
-    }
-    return {"round": number, "seconds": seconds, "metrics": dict(figures), "local": local}
-
-
-def _said(line: dict[str, Any], rounds: int) -> str:
-    local = line["local"]
-    parts = [f"cohort {local['members']}", f"{1e3 * line['seconds']:.1f} ms"]
-    if local["loss"] is not None:
-        parts.append(f"loss {local['loss']:.3f}")
-    parts += [f"measured {key} {value:.3f}" for key, value in list(line["metrics"].items())[:2]]
-    return f"round {line['round']}/{rounds}: {', '.join(parts)}"
-
-
-def _first_lines(
-    settings: PopulationSettings,
-    source: Source,
-    promised: Guarantee | None,
-    choice: Choice,
-    weights: int,
-) -> list[str]:
-    lines = [
-        f"{settings.name}: {source.about}; {settings.cohort} a round on average train "
-        f"{source.task}, {weights:,} weights",
-        privacy_of(settings, promised, 0.0)["statement"],
-    ]
-    if promised is not None:
-        policy = promised.policy
-        lines.append(
-            f"privacy: ε ≤ {policy.max_epsilon:g}, δ = {policy.delta:g}, "
-            f"noise multiplier {policy.noise_multiplier:.2f}"
-        )
-    times = ", ".join(f"{key} {value:.2f}" for key, value in choice.milliseconds.items())
-    measured = f" (ms a member: {times})" if times else ""
-    return [*lines, f"engine: {choice.engine}, {choice.why}{measured}"]
 
 
 def _manifest(settings: PopulationSettings) -> dict[str, Any]:
