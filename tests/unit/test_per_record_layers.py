@@ -458,3 +458,10 @@ def test_the_norm_of_a_gradient_that_cancels_is_never_too_small(monkeypatch) -> 
     monkeypatch.setattr(outer, "ROUNDING", 0.0)
     raw = recorded(layer, lambda m, i: (m(x[i]) * g[i]).sum((1, 2)), 64)[0].squares()[0].sqrt()
     assert (raw < 0.999 * exact).any(), "nothing cancels here: the test proves nothing"
+
+
+def test_the_norm_of_a_large_gradient_is_not_too_small() -> None:
+    values = torch.rand(2, 2048, 512)
+    exact = values.double().flatten(1).square().sum(1)
+    found = outer.Samples(values).squared_norms().double()
+    torch.testing.assert_close(found, exact, rtol=5e-7, atol=0)

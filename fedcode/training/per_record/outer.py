@@ -18,6 +18,7 @@ from itertools import combinations
 from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 ROUNDING = 2.0**-16
@@ -49,13 +50,13 @@ class Gram(NamedTuple):
 
     def diagonal(self) -> Tensor:
         """Shape (batch, T)."""
-        return torch.cat([panel.diagonal(dim1=1, dim2=2) for panel in self.panels], 1)
+        found = [panel.diagonal(dim1=1, dim2=2) for panel in self.panels]
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
 
     def dot(self, other: Gram) -> Tensor:
         """Σ_ts of the products of all entries, shape (batch,)."""
-        return torch.stack([_dot(*two) for two in zip(self.panels, other.panels, strict=True)]).sum(
-            0
-        )
+        found = [_dot(*two) for two in zip(self.panels, other.panels, strict=True)]
+        return found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
 def _dot(one: Tensor, two: Tensor) -> Tensor:
@@ -160,7 +161,7 @@ class Dense:
 def gram_of(values: Tensor) -> Gram:
     """The Gram matrix of ``values`` (batch, T, n)."""
     if values.shape[1] == 1:
-        return Gram((values.square().sum(2, keepdim=True),))
+        return Gram((torch.linalg.vector_norm(values, dim=2, keepdim=True).square_(),))
     panels = (
         torch.bmm(values[:, rows], values[:, columns].transpose(1, 2))
         for rows, columns in _from(values.shape[1])
@@ -267,27 +268,27 @@ class Bag:
 
     def __init__(self, index: Tensor, weights: Tensor, gradient: Tensor, width: int) -> None:
         self.index, self.weights, self.gradient, self.width = index, weights, gradient, width
+        self._counted: tuple[Tensor, Tensor, Tensor] | None = None
 
     def samples(self, records: slice) -> Tensor:
         """See :meth:`Outer.samples`; shape (records, width, n)."""
-        return self._outer().samples(records)
+        values = self.weights[records].unsqueeze(2) * self.gradient[records].unsqueeze(1)
+        return Outer(Rows(self.index[records], self.width), Dense(values)).samples(slice(None))
 
     def total(self, factors: Tensor | None, out: Tensor | None) -> Tensor:
-        """See :meth:`Outer.total`."""
-        return self._outer().total(factors, out)
+        """See :meth:`Outer.total`: each row of the table is a bag of the records that hold it."""
+        rows, records, weights = self._counts()
+        gradient = self.gradient if factors is None else self.gradient * factors.unsqueeze(1)
+        ends = torch.bincount(rows, minlength=self.width).cumsum(0)
+        found = F.embedding_bag(
+            records, gradient, F.pad(ends[:-1], (1, 0)), mode="sum", per_sample_weights=weights
+        )
+        return found if out is None else out.add_(found)
 
     def squared_norms(self) -> Tensor:
         """|g|² Σ_v (Σ_{t: index_t = v} weight_t)², shape (batch,)."""
-        batch = torch.arange(len(self.index), device=self.index.device).unsqueeze(1)
-        place, order = (batch * (self.width + 1) + self.index + 1).flatten().sort()
-        weights = self.weights.masked_fill(self.index < 0, 0).flatten()[order]
-        starts = torch.ones_like(place, dtype=torch.bool)
-        starts[1:] = place[1:] != place[:-1]
-        run = starts.cumsum(0) - 1
-        sums = weights.new_zeros(len(place)).index_add_(0, run, weights)
-        owner = (place // (self.width + 1)).masked_select(starts)
-        squares = sums[: len(owner)].square()
-        counts = weights.new_zeros(len(self.index)).index_add_(0, owner, squares)
+        _, records, weights = self._counts()
+        counts = weights.new_zeros(len(self.index)).index_add_(0, records, weights.square())
         return self.gradient.square().sum(1) * counts
 
     def without(self, rows: Tensor) -> Bag:
@@ -296,9 +297,19 @@ class Bag:
         weights = self.weights.masked_fill(rows.unsqueeze(1), 0)
         return Bag(self.index, weights, gradient, self.width)
 
-    def _outer(self) -> Outer:
-        values = self.weights.unsqueeze(2) * self.gradient.unsqueeze(1)
-        return Outer(Rows(self.index, self.width), Dense(values))
+    def _counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Each row of each record once: rows (ascending), records, and their summed weights."""
+        if self._counted is None:
+            batch = len(self.index)
+            record = torch.arange(batch, device=self.index.device).unsqueeze(1)
+            pairs, order = (self.index * batch + record).flatten().sort()
+            pairs, run = torch.unique_consecutive(pairs, return_inverse=True)
+            weights = self.weights.flatten()[order]
+            weights = weights.new_zeros(len(pairs)).index_add_(0, run, weights)
+            inside = pairs >= 0
+            pairs = pairs[inside]
+            self._counted = (pairs // batch, pairs % batch, weights[inside])
+        return self._counted
 
 
 class Samples:
@@ -328,9 +339,9 @@ class Samples:
         return out if out is not None else self.pieces[0].new_zeros(shape)
 
     def squared_norms(self) -> Tensor:
-        """Shape (batch,)."""
-        norms = [torch.linalg.vector_norm(piece.flatten(1), dim=1) for piece in self.pieces]
-        return torch.cat(norms).square_()
+        """Shape (batch,). Row by row: float32 loses what is added to a sum of millions."""
+        norms = [torch.linalg.vector_norm(p, dim=-1, keepdim=True).flatten(1) for p in self.pieces]
+        return torch.cat(norms).square_().sum(1)
 
     def without(self, rows: Tensor) -> Samples:
         """See :meth:`Outer.without`."""

@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from fedcode.errors import TrainingError
+from fedcode.training.per_record.boltzmann import boltzmann
 from fedcode.training.per_record.outer import Bag, Dense, Outer, Rows, Samples, ones
 from fedcode.training.per_record.recurrent import recurrent
 from fedcode.training.per_record.tape import Tape
@@ -299,6 +300,7 @@ def _patches(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
 
 def rules() -> Mapping[type[nn.Module], Rule]:
     """Every kind of layer that has a rule. A subclass may compute anything, and has none."""
+    from fedcode.models.boltzmann import BoltzmannMachine
     from fedcode.models.vocabulary import TokenLosses
 
     return {
@@ -313,4 +315,5 @@ def rules() -> Mapping[type[nn.Module], Rule]:
         nn.GRU: recurrent,
         nn.LSTM: recurrent,
         TokenLosses: token_losses,
+        BoltzmannMachine: boltzmann,
     }

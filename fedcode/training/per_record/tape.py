@@ -224,7 +224,7 @@ class Tape:
         return prefers_gram(uses * self._places, m, n)
 
     def _by_gram(self, parts: Sequence[Outer]) -> bool:
-        if len(parts) == 1 and (parts[0].left.has_gram or parts[0].single):
+        if all(part.single for part in parts) or (len(parts) == 1 and parts[0].left.has_gram):
             return True
         return self.by_gram(parts[0].left.width, parts[0].right.width, len(parts))
 
