@@ -59,7 +59,7 @@ class Agreement:
     def canonical(self) -> bytes:
         """JSON with sorted keys and no white space: equal agreements, equal bytes."""
         values: dict[str, Any] = asdict(self) | {
-            "training": self.training.model_dump(mode="json"),
+            "training": self.training.agreed(),
             "server": self.server.model_dump(mode="json"),
         }
         return json.dumps(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -87,6 +88,48 @@ def simulate(
     _show(result, folder, as_json=as_json)
     if again is not None and before is not None:
         _compare_weights(before, folder)
+
+
+@app.command()
+def population(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[POPULATION.toml]", help="Members, problem and privacy."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the result.")] = None,
+    again: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Repeat a run and compare the weights.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print result.json, no progress.")
+    ] = False,
+) -> None:
+    """Simulate thousands of small members, of which each round trains a cohort."""
+    from fedcode.simulation.population.report import summary
+    from fedcode.simulation.population.run import MANIFEST, repeatable, simulate
+    from fedcode.simulation.population.settings import load as read_population
+
+    if (file is None) == (again is None):
+        raise ConfigError("a population's file, or --again, is needed", "give one of the two")
+    before: dict[str, Any] = {}
+    if again is not None:
+        settings, before = repeatable(again)
+    else:
+        settings = read_population(file or Path())
+    folder = out or Path("runs") / f"{settings.name}-{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    result = simulate(settings, folder, (lambda _line: None) if as_json else _tell)
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+    else:
+        Console().print(summary(result, folder))
+    if again is not None:
+        from fedcode.simulation.results import read_json
+
+        same = before["weights"] == read_json(folder / MANIFEST)["weights"]
+        print(f"{'the same' if same else 'OTHER'} weights after every round")
+        if not same:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -201,6 +244,10 @@ def calibrate(
 def main() -> NoReturn:
     """The program."""
     run(app, "fedcode")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _refuse_both(federation: Path | None, resume: Path | None, again: Path | None) -> None:

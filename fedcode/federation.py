@@ -76,7 +76,12 @@ class TrainingSettings(Strict):
         momentum: of ``sgd``.
         second_moment_floor: of ``adam-bc``: γ'.
         proximal: FedProx' mu; 0 is none.
-        physical_batch: examples in memory at once; changes speed, not results.
+        memory_mib: for the tensors of a step; as many examples are in memory at once as are
+            measured to fit.
+        physical_batch: examples in memory at once, where that is to be a fixed number.
+        by_opacus: names of layers whose per-record gradients Opacus computes.
+
+    The last three are a member's own: they change speed, not results, and nobody agrees on them.
     """
 
     steps_per_round: Count = 1
@@ -93,7 +98,14 @@ class TrainingSettings(Strict):
     momentum: Fraction = 0.0
     second_moment_floor: Positive = 5e-8
     proximal: Amount = 0.0
-    physical_batch: Count = 32
+    memory_mib: Count = 512
+    physical_batch: Count | None = None
+    by_opacus: tuple[str, ...] = ()
+
+    def agreed(self) -> dict[str, Any]:
+        """What all members must agree on, as JSON wants it."""
+        own = {"memory_mib", "physical_batch", "by_opacus"}
+        return self.model_dump(mode="json", exclude=own)
 
     def coordinates(self, weights: int) -> int:
         """How many numbers a step's sum has: one for each weight, and one for adaptive votes."""

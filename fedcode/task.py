@@ -105,7 +105,17 @@ class Losses(Protocol[Example, Batch]):
 
 
 class GradientTask(Task, Losses[Example, Batch], Protocol[Example, Batch]):
-    """A network and a loss per example."""
+    """A network and a loss per example.
+
+    Attributes:
+        places: of a typical example: how often a layer looks at one. Public; it decides which of
+            two equal ways to compute norms is taken.
+    """
+
+    @property
+    def places(self) -> int:
+        """See above."""
+        ...
 
     def build(self) -> nn.Module:
         """A fresh network. Parameters with ``requires_grad=False`` are public and stay."""

@@ -22,6 +22,7 @@ class LocalReport:
         empty_steps: steps whose Poisson batch was empty (noise alone).
         left_out: units that were sampled and added nothing, for their gradient was not finite.
         level: where the next round's adaptive clipping starts; None for any other clipping.
+        physical_batch: examples that were in memory at once; None where nothing was optimized.
     """
 
     loss: float | None = None
@@ -29,6 +30,7 @@ class LocalReport:
     empty_steps: int = 0
     left_out: int = 0
     level: float | None = None
+    physical_batch: int | None = None
 
 
 class Trainer(Protocol):

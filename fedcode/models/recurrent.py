@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fedcode.models.vocabulary import TokenLosses
+
 _EMBEDDING_STD, _INPUT_GAIN, _STACKED_GAIN = 0.05, 2.0, 0.6
 
 Cell = Literal["gru", "lstm"]
@@ -29,10 +31,18 @@ class RecurrentLanguageModel(nn.Module):
         layers: recurrent layers; from the second on, each adds to its input.
         cell: ``gru`` or ``lstm``.
         dropout: between the parts of the network, in the warm start only.
+        padding: the piece that costs nothing.
     """
 
     def __init__(
-        self, vocabulary: int, embedding: int, hidden: int, layers: int, cell: Cell, dropout: float
+        self,
+        vocabulary: int,
+        embedding: int,
+        hidden: int,
+        layers: int,
+        cell: Cell,
+        dropout: float,
+        padding: int = 0,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding)
@@ -41,10 +51,15 @@ class RecurrentLanguageModel(nn.Module):
             _CELLS[cell](i, o, batch_first=True) for i, o in pairwise(widths)
         )
         self.project = nn.Linear(hidden, embedding)
-        self.output = nn.Linear(embedding, vocabulary)
+        self.token_losses = TokenLosses(nn.Linear(embedding, vocabulary), padding)
         self.output.weight = self.embedding.weight
         self.dropout = nn.Dropout(dropout)
         self._initialize()
+
+    @property
+    def output(self) -> nn.Linear:
+        """From hidden vectors to logits."""
+        return self.token_losses.output
 
     def _initialize(self) -> None:
         """Small embeddings, for they are also the output; what reads them is scaled up."""
@@ -71,6 +86,13 @@ class RecurrentLanguageModel(nn.Module):
         """Logits as in ``forward``, continuing from ``state``, and the state afterwards."""
         hidden, after = self.features(pieces, state)
         return self.output(hidden), after
+
+    def losses(
+        self, pieces: Tensor, targets: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Nats of each of ``targets`` (batch, time), 0 for padding, and the state afterwards."""
+        hidden, after = self.features(pieces, state)
+        return self.token_losses(hidden, targets), after
 
     def features(self, pieces: Tensor, state: State | None) -> tuple[Tensor, State]:
         """What the output layer reads, shape (batch, time, embedding), and the state afterwards."""

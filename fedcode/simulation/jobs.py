@@ -161,7 +161,8 @@ def _warm(job: Job, prepared: Prepared) -> dict[str, Any]:
     task = gradients_of(prepared.task)
     if task is None:
         return {"warm": None}
-    path = cache_folder() / "warm-starts" / f"{_warm_key(prepared, job.seed)}.safetensors"
+    key = _warm_key(prepared, task.build(), job.seed)
+    path = cache_folder() / "warm-starts" / f"{key}.safetensors"
     if not path.exists():
 
         def tell(step: int, of: int, loss: float) -> None:
@@ -174,9 +175,10 @@ def _warm(job: Job, prepared: Prepared) -> dict[str, Any]:
     return {"warm": str(path)}
 
 
-def _warm_key(prepared: Prepared, seed: int) -> str:
+def _warm_key(prepared: Prepared, network: torch.nn.Module, seed: int) -> str:
     parts = {
         "task": prepared.task.fingerprint(),
+        "network": [[name, list(p.shape)] for name, p in network.named_parameters()],
         "public": prepared.data.public.fingerprint,
         "settings": prepared.settings.warm_start.model_dump(),
         "seed": seed,

@@ -107,7 +107,8 @@ class GradientLearner:
     ) -> PrivateTrainer[Any, Any]:
         """DP-SGD on ``records``; the members of an arm take turns on one network."""
         if self._private is None:
-            self._private = PrivateNetwork(self._model)
+            layers = self._settings.training.by_opacus
+            self._private = PrivateNetwork(self._model, layers, self._task.places)
         return PrivateTrainer(
             self._task, self._private, records, self._settings.training, policy, noise, level
         )

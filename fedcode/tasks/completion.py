@@ -81,6 +81,11 @@ class CompletionTask:
             counts += np.bincount(pieces, minlength=subwords.size)
         return cls(known, subwords, (counts / counts.sum()).astype(np.float32))
 
+    @property
+    def places(self) -> int:
+        """Half of the longest record."""
+        return max(1, self.settings.record_pieces // 2)
+
     def fingerprint(self) -> str:
         """SHA-256 over settings, vocabulary and the pieces' frequencies in public code."""
         text = self.settings.model_dump_json() + self.subwords.digest
@@ -93,7 +98,7 @@ class CompletionTask:
         """
         s = self.settings
         model = RecurrentLanguageModel(
-            self.subwords.size, s.embedding, s.hidden, s.layers, s.cell, s.dropout
+            self.subwords.size, s.embedding, s.hidden, s.layers, s.cell, s.dropout, PAD
         )
         model.output.bias.data.copy_(torch.from_numpy(np.log(self._frequencies)))
         model.embedding.weight.requires_grad_(s.private == "all")
@@ -119,11 +124,8 @@ class CompletionTask:
     def losses(self, model: nn.Module, batch: Tensor) -> Tensor:
         """Summed cross-entropy of each record in nats over the public record length, (batch,)."""
         batch = batch.to(next(model.parameters()).device)
-        logits = model(_shifted(batch))
-        each = F.cross_entropy(
-            logits.flatten(0, 1), batch.flatten(), reduction="none", ignore_index=PAD
-        )
-        return each.view(batch.shape).sum(1) / self.settings.record_pieces
+        each, _ = _own(model).losses(_shifted(batch), batch)
+        return each.sum(1) / self.settings.record_pieces
 
     def public_steps(self, public: Sequence[SourceFile], batch: int) -> int:
         """Steps of one pass, see :meth:`public_losses`."""
@@ -147,10 +149,9 @@ class CompletionTask:
         while True:
             pieces, fresh = rows.next()
             targets = torch.from_numpy(pieces[:, 1:]).to(where)
-            logits, state = model.predict(
-                torch.from_numpy(pieces[:, :-1]).to(where), _restarted(state, fresh)
-            )
-            yield F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD)
+            given = torch.from_numpy(pieces[:, :-1]).to(where)
+            each, state = model.losses(given, targets, _restarted(state, fresh))
+            yield each.sum() / (targets != PAD).sum()
             state = _detached(state)
 
     def measure(self, model: nn.Module, files: Sequence[SourceFile]) -> Metrics:

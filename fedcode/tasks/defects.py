@@ -134,6 +134,11 @@ class DefectsTask:
         subwords = Subwords.train(public.files, known.vocabulary)
         return cls(known, subwords, ranked[: known.table])
 
+    @property
+    def places(self) -> int:
+        """Tokens of a typical function."""
+        return TYPICAL
+
     def fingerprint(self) -> str:
         """SHA-256 over settings, vocabulary and table, and the way bugs are made."""
         own = (self.settings.model_dump_json(), self.subwords.digest)

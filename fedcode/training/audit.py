@@ -77,7 +77,7 @@ def step_audit(
         delta=_DELTA,
         max_epsilon=_PLENTY.epsilon,
     )
-    network = PrivateNetwork(_Pulled())
+    network, task = PrivateNetwork(_Pulled()), _PullTask()
     each = range(_RECORDS if wide else 1)
     others = [_record(i, j, -_NORM) for i in range(_OTHERS) for j in each]
     canary = [_record(_OTHERS, j, _LOUD * _NORM) for j in each]
@@ -90,7 +90,7 @@ def step_audit(
             seen = np.empty(trials // 2)
             for number in range(len(seen)):
                 trainer = PrivateTrainer(
-                    _PullTask(), network, records, settings, policy, lambda _: generator()
+                    task, network, records, settings, policy, lambda _: generator()
                 )
                 receipt = ledger.charge(
                     cost,

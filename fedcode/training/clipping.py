@@ -164,14 +164,10 @@ def layers(model: nn.Module) -> list[int]:
     return list(found.values())
 
 
-def by_layer(squares: Sequence[Tensor], layers: Sequence[int]) -> Tensor:
-    """(layers, units), from the squares (units,) of each parameter and the number of its layer."""
-    return torch.stack(
-        [
-            torch.stack([s for s, own in zip(squares, layers, strict=True) if own == layer]).sum(0)
-            for layer in range(max(layers) + 1)
-        ]
-    )
+def by_layer(squares: Tensor, layers: Sequence[int]) -> Tensor:
+    """(layers, units), from the squares (parameters, units) and each parameter's layer."""
+    found = squares.new_zeros(max(layers) + 1, squares.shape[1])
+    return found.index_add_(0, torch.tensor(layers, device=squares.device), squares)
 
 
 def _within(squares: Tensor, most: float) -> Tensor:

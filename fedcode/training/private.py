@@ -1,26 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""Local DP-SGD: Poisson batches, per-unit clipping by Opacus, noise from our own generator.
+"""Local DP-SGD: Poisson batches, per-unit clipping in one backward pass, noise of our own.
 
-Opacus computes per-record gradients and the clipped sum; between the two, the gradients of a
-privacy unit's records are added up, so that a unit is clipped once, as a whole. Opacus' sampler and
-noise are not used: indices and noise come from the mechanism, which counts the steps that the
-receipt paid for.
+The gradients of a privacy unit's records are added up before they are clipped, so that a unit is
+clipped once, as a whole. The steps go on in the frame of Opacus' optimizer; its sampler and noise
+are not used: indices and noise come from the mechanism, which counts the steps that the receipt
+paid for.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
-import fedcode.training.recurrent_gradients  # noqa: F401  registers GRU and LSTM with Opacus
 from fedcode.errors import TrainingError
 from fedcode.federation import TrainingSettings
 from fedcode.privacy.noise import SecureGenerator
@@ -32,8 +29,13 @@ from fedcode.task import Losses
 from fedcode.trainer import LocalReport
 from fedcode.training.batches import WholeUnits, whole_units
 from fedcode.training.clipping import Adaptive, Clipping, by_layer, clipping_of, finite, layers
+from fedcode.training.memory import fitting
 from fedcode.training.network import device, read, write
 from fedcode.training.optimizers import AdamBC, optimizer_of
+from fedcode.training.per_record.gathered import Gathered, Gradients
+from fedcode.training.per_record.recorder import Recorder
+from fedcode.training.per_record.tape import PLACES
+from fedcode.training.per_record.verify import verify
 from fedcode.weights import Vector
 
 E = TypeVar("E")
@@ -43,33 +45,76 @@ NoiseOf = Callable[[Receipt], SecureGenerator]
 
 
 class PrivateNetwork:
-    """A network with Opacus' hooks for per-record gradients, on the device to train on.
+    """A network whose records' gradients can be told apart, on the device to train on.
+
+    Args:
+        model: an ordinary network; it stays one.
+        by_opacus: names of layers whose gradients are Opacus' to compute.
+        places: of a typical record; see :class:`Recorder`.
+
+    Raises:
+        TrainingError: a layer has no rule for per-record gradients.
 
     Attributes:
         model: the network itself.
-        hooked: what to call so that per-record gradients are kept.
+        recorder: tells the records' gradients apart.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self, model: nn.Module, by_opacus: Collection[str] = (), places: int = PLACES
+    ) -> None:
         self.model = model.to(device())
-        self.hooked = GradSampleModule(self.model, loss_reduction="sum")
+        self.recorder = Recorder(self.model, by_opacus, places)
+        self._verified: Losses[Any, Any] | None = None
+        self._fitting: tuple[Losses[Any, Any], int] | None = None
+
+    def verify(self, task: Losses[E, B], units: Sequence[Sequence[E]]) -> None:
+        """Tries, once, whether records can be told apart with this task; see the function."""
+        if self._verified is not task:
+            self.train()
+            verify(task, self.recorder, [example for unit in units for example in unit])
+            self._verified = task
+
+    def fitting(
+        self, task: Losses[E, B], units: Sequence[Sequence[E]], room: int, *, wide: bool
+    ) -> int:
+        """How many of the longest examples of ``units`` a step may have in memory at once.
+
+        Measured once for each task; members that share a network share the number.
+
+        Args:
+            task: gives their losses.
+            units: the organization's.
+            room: bytes for a step's tensors.
+            wide: whether a unit may have several examples, whose gradients are gathered.
+        """
+        if self._fitting is None or self._fitting[0] is not task:
+            every = sorted((e for unit in units for e in unit), key=task.length, reverse=True)
+
+            def step(size: int) -> None:
+                self._try(task, [every[i % len(every)] for i in range(size)], wide=wide)
+
+            self.train()
+            self._fitting = task, fitting(step, room, device(), len(every))
+        return self._fitting[1]
+
+    def _try(self, task: Losses[E, B], examples: Sequence[E], *, wide: bool) -> None:
+        """A step's gradients, as :class:`PrivateTrainer` computes them, and nothing with them."""
+        size = len(examples)
+        with self.recorder.recording(size, "samples" if wide else "norms") as tape:
+            torch.autograd.backward(task.losses(self.model, task.collate(examples)).sum())
+        found: Gradients = tape
+        if wide:
+            found = Gathered(self.recorder.parameters, size)
+            found.add(tape, range(size))
+        found.sums(found.squares().clamp(max=1))
 
     def train(self) -> None:
         """Ready to train, without dropout: it would only add to the noise."""
-        self._forget()
-        self.hooked.train()
+        self.model.train()
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.eval()
-
-    def _forget(self) -> None:
-        """Drops what a round that failed between forward and backward has left in the hooks."""
-        for module in self.model.modules():
-            for name in ("activations", "max_batch_len"):
-                vars(module).pop(name, None)
-        for parameter in self.model.parameters():
-            vars(parameter).update(_forward_counter=0, grad_sample=None)
-            vars(parameter).pop("_current_grad_sample", None)
 
 
 class PrivateOptimizer(DPOptimizer):
@@ -101,56 +146,34 @@ class PrivateOptimizer(DPOptimizer):
         self._mechanism = mechanism
         self._settings = settings
         self._clipping, self._layers = clipping, layers
+        self._gradients: Gradients | None = None
         self._votes = 0.0  # of this step's units, about an adaptive level
         self._clipped = 0  # units in this step
         self.left_out = 0  # units whose gradient was not finite, in all steps
 
-    def gather(self, owners: Sequence[int], sums: dict[nn.Parameter, Tensor], units: int) -> None:
-        """Adds this batch's per-record gradients to ``sums``, and forgets them.
-
-        Args:
-            owners: of each record of the batch, the number of its unit.
-            sums: per-unit gradients, (units, *shape) for every parameter; empty before the first.
-            units: how many there are.
-        """
-        for parameter, sample in zip(self.params, self.grad_samples, strict=True):
-            where = torch.tensor(owners, device=sample.device)
-            if parameter not in sums:
-                sums[parameter] = sample.new_zeros((units, *sample.shape[1:]))
-            sums[parameter].index_add_(0, where, sample)
-            parameter.grad_sample = None
-
-    def take(self, sums: dict[nn.Parameter, Tensor]) -> None:
-        """Makes per-unit gradients what is clipped next."""
-        for parameter in self.params:
-            parameter.grad_sample = sums[parameter]
-
-    def add(self) -> None:
-        """Clips, adds up, and counts the units."""
-        self._clipped += len(self.grad_samples[0])
+    def add(self, gradients: Gradients) -> None:
+        """Clips a gradient for each unit, adds them up, and counts the units."""
+        self._clipped += gradients.units
+        self._gradients = gradients
         self.clip_and_accumulate()
+        self._gradients = None
 
     def clip_and_accumulate(self) -> None:
-        """Adds the clipped gradients, one per unit, to the sum, and forgets them.
+        """Adds the clipped gradients that were handed over to the sum.
 
         A unit whose gradient is not finite adds nothing, and nobody is told: whether there was one
         is as private as the gradient.
         """
-        samples = self.grad_samples
-        squares = by_layer([g.flatten(1).square().sum(1) for g in samples], self._layers)
-        kept = finite(squares)
-        self.left_out += int((~kept).sum())
-        if not kept.all():
-            for sample in samples:
-                sample[~kept] = 0
+        if self._gradients is None:
+            return
+        squares = by_layer(self._gradients.squares(), self._layers)
+        self.left_out += int((~finite(squares)).sum())
         if isinstance(self._clipping, Adaptive):
             self._votes += self._clipping.votes(squares)
-        factors = self._clipping.factors(squares)
-        for parameter, layer, sample in zip(self.params, self._layers, samples, strict=True):
-            part = torch.einsum("i,i...", factors[layer], sample)
+        factors = self._clipping.factors(squares)[self._layers]
+        for parameter, part in zip(self.params, self._gradients.sums(factors), strict=True):
             total = parameter.summed_grad
             parameter.summed_grad = part if total is None else total + part
-            parameter.grad_sample = None
 
     def add_noise(self) -> None:
         """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
@@ -209,6 +232,10 @@ class PrivateTrainer(Generic[E, B]):
     An adaptive level lives as long as the trainer, over its rounds: it was computed from noised
     votes, and each round's charge paid for them. Where it is lost, in a restart, the next rounds
     are charged the same, and the level is found again.
+
+    Raises:
+        TrainingError: the losses of a batch look at one another, or a layer does; or not every use
+            of a weight is noted. It is found out before anything is charged or sampled.
     """
 
     def __init__(
@@ -223,8 +250,13 @@ class PrivateTrainer(Generic[E, B]):
     ) -> None:
         self.units = _examples(task, records, policy.unit)
         policy.check_population(len(self.units))
+        network.verify(task, self.units)
+        wide = any(len(unit) > 1 for unit in self.units)
+        self._size = settings.physical_batch or network.fitting(
+            task, self.units, settings.memory_mib << 20, wide=wide
+        )
         self._clipping = clipping_of(settings, level)
-        self.report = LocalReport(level=self._level)
+        self.report = LocalReport(level=self._level, physical_batch=self._size)
         self._task = task
         self._network = network
         self._settings = settings
@@ -244,7 +276,7 @@ class PrivateTrainer(Generic[E, B]):
         write(self._network.model, weights)
         self._network.train()
         optimizer = PrivateOptimizer(
-            optimizer_of(self._settings, self._trained()),
+            optimizer_of(self._settings, self._network.recorder.parameters),
             mechanism,
             self._settings,
             self._clipping,
@@ -256,12 +288,14 @@ class PrivateTrainer(Generic[E, B]):
         loss, seen, empty = 0.0, 0, 0
         for _ in range(self._policy.steps_per_round):
             chosen = self._chosen(mechanism)
-            for group in whole_units(self._task, chosen, self._settings.physical_batch):
+            for group in whole_units(self._task, chosen, self._size):
                 loss += self._accumulate(optimizer, group)
             optimizer.finish(anchor)
             seen, empty = seen + sum(map(len, chosen)), empty + (not chosen)
         mean = loss / seen if seen else None
-        self.report = LocalReport(mean, seen, empty, optimizer.left_out, self._level)
+        self.report = LocalReport(
+            mean, seen, empty, optimizer.left_out, self._level, physical_batch=self._size
+        )
         return mechanism.release(read(self._network.model) - weights)
 
     def _chosen(self, mechanism: GaussianMechanism) -> list[list[E]]:
@@ -271,29 +305,29 @@ class PrivateTrainer(Generic[E, B]):
         return [[unit[i] for i in mechanism.subset(len(unit), most)] for unit in sampled]
 
     def _accumulate(self, optimizer: PrivateOptimizer, group: WholeUnits[B]) -> float:
-        loss, sums = 0.0, dict[nn.Parameter, Tensor]()
+        loss = 0.0
+        recorder = self._network.recorder
+        if group.single:
+            for owners, batch in group.batches:
+                with recorder.recording(len(owners), "norms") as tape:
+                    loss += self._backward(len(owners), batch)
+                optimizer.add(tape)
+            return loss
+        gathered = Gathered(recorder.parameters, group.units)
         for owners, batch in group.batches:
-            loss += self._backward(len(owners), batch)
-            if not group.single:
-                optimizer.gather(owners, sums, group.units)
-        if not group.single:
-            optimizer.take(sums)
-        optimizer.add()
+            with recorder.recording(len(owners), "samples") as tape:
+                loss += self._backward(len(owners), batch)
+            gathered.add(tape, owners)
+        optimizer.add(gathered)
         return loss
 
     def _backward(self, size: int, batch: B) -> float:
-        """Leaves the batch's per-record gradients in the parameters; its summed loss."""
-        losses = self._task.losses(self._network.hooked, batch)
+        """The batch's summed loss, after its backward pass."""
+        losses = self._task.losses(self._network.model, batch)
         if losses.shape != (size,):
             raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
-        with warnings.catch_warnings():
-            # embeddings take whole numbers: there is no gradient to pass on
-            warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            torch.autograd.backward(losses.sum())
+        torch.autograd.backward(losses.sum())
         return float(losses.detach().nan_to_num(0, 0, 0).sum())
-
-    def _trained(self) -> list[nn.Parameter]:
-        return [p for p in self._network.model.parameters() if p.requires_grad]
 
     @property
     def _level(self) -> float | None:

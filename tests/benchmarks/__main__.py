@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import clipping, corpus, ledger, privacy, quality, training
+from tests.benchmarks import clipping, corpus, ledger, privacy, quality, simulation, training
 from tests.benchmarks.figure import Figure
 
 AREAS = {
@@ -21,6 +21,7 @@ AREAS = {
     "training": training.figures,
     "quality": quality.figures,
     "clipping": clipping.figures,
+    "simulation": simulation.figures,
 }
 
 

@@ -34,21 +34,23 @@ def scaled(factor):
     return Scaled
 
 
-def unclipped(self):
-    for parameter in self.params:
-        part = parameter.grad_sample.sum(0)
+def whole(self):
+    """The sum of the batch's gradients as they are."""
+    return self._gradients.sums(torch.ones(len(self.params), self._gradients.units))
+
+
+def accumulate(self, parts):
+    for parameter, part in zip(self.params, parts, strict=True):
         total = parameter.summed_grad
         parameter.summed_grad = part if total is None else total + part
-        parameter.grad_sample = None
+
+
+def unclipped(self):
+    accumulate(self, whole(self))
 
 
 def clipped_per_batch(self):
-    for parameter in self.params:
-        part = parameter.grad_sample.sum(0)
-        part = part * min(1.0, self.max_grad_norm / float(part.norm()))
-        total = parameter.summed_grad
-        parameter.summed_grad = part if total is None else total + part
-        parameter.grad_sample = None
+    accumulate(self, [p * min(1.0, self.max_grad_norm / float(p.norm())) for p in whole(self)])
 
 
 def test_the_step_as_it_is_shows_no_more_than_is_claimed() -> None:

@@ -38,13 +38,13 @@ from fedcode.tasks.ngram import NgramTask
 from fedcode.training.batches import whole_units
 from fedcode.training.counting import CountTrainer
 from fedcode.training.network import write
+from fedcode.training.per_record.gathered import Gathered
 from fedcode.training.private import PrivateOptimizer
 
 WIDE = [PrivacyUnit.FILE, PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY]
 FILE = PrivacyUnit.FILE
 SIZES = [1, 3, 9, 40, 2, 7]
 CAP = 16
-gather = PrivateOptimizer.gather
 
 
 class FixedSubsets(ChosenGenerator):
@@ -110,28 +110,26 @@ def test_clipping_record_by_record_moves_it_further(monkeypatch) -> None:
     assert found.min() > 5
 
 
-def batch_by_batch(optimizer, owners, sums, units):
-    """The mistake: a unit that is spread over several batches is clipped in each."""
-    own = {}
-    gather(optimizer, owners, own, units)
-    norms = sum(part.flatten(1).square().sum(1) for part in own.values()).sqrt()
-    factors = (optimizer.max_grad_norm / norms.clamp(min=1e-9)).clamp(max=1.0)
-    for parameter, part in own.items():
-        clipped = torch.einsum("i,i...->i...", factors, part)
-        sums[parameter] = sums[parameter] + clipped if parameter in sums else clipped
+def batch_by_batch(gathered, tape, owners):
+    """The mistake: a unit that is spread over several batches is clipped in each, to 0.05."""
+    own = [torch.zeros_like(total) for total in gathered._totals]
+    tape.gather(torch.tensor(owners), own)
+    norms = sum(part.flatten(1).square().sum(1) for part in own).sqrt()
+    factors = (0.05 / norms.clamp(min=1e-9)).clamp(max=1.0)
+    for total, part in zip(gathered._totals, own, strict=True):
+        total += torch.einsum("i,i...->i...", factors, part)
 
 
 def added_up(optimizer):
     """Clips nothing any more."""
-    for parameter in optimizer.params:
-        part = parameter.grad_sample.sum(0)
+    parts = optimizer._gradients.sums(torch.ones(len(optimizer.params), optimizer._gradients.units))
+    for parameter, part in zip(optimizer.params, parts, strict=True):
         total = parameter.summed_grad
         parameter.summed_grad = part if total is None else total + part
-        parameter.grad_sample = None
 
 
 def test_a_unit_that_is_clipped_in_each_of_its_batches_moves_it_further(monkeypatch) -> None:
-    monkeypatch.setattr(PrivateOptimizer, "gather", batch_by_batch)
+    monkeypatch.setattr(Gathered, "add", batch_by_batch)
     monkeypatch.setattr(PrivateOptimizer, "clip_and_accumulate", added_up)
     same = [owned(record(i, *[1, 2] * 10), i // 8) for i in range(24)]
     total = sums(ToyTask(scale=100.0), FILE, clipping_norm=0.05)
@@ -202,7 +200,8 @@ class Watched(ToyTask):
         self.steps = []
 
     def collate(self, examples):
-        self.steps[-1] += [int(example[0]) for example in examples]
+        if self.steps:
+            self.steps[-1] += [int(example[0]) for example in examples]
         return super().collate(examples)
 
 

@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from fedcode.training.per_record import outer, tape, vocabulary
+from fedcode.training.per_record import outer, tape
 from fedcode.training.per_record.recorder import Recorder
 
 TOLERANCE = 1e-5
@@ -16,8 +16,7 @@ FORMS = ["gram", "written out", "by cost"]
 def in_form(monkeypatch, form):
     """Norms by Gram matrices, by gradients written out, or by whichever costs less."""
     if form != "by cost":
-        for module in (tape, vocabulary):
-            monkeypatch.setattr(module, "prefers_gram", lambda *_: form == "gram")
+        monkeypatch.setattr(tape, "prefers_gram", lambda *_: form == "gram")
     monkeypatch.setattr(outer, "ROUNDING", 0.0)
 
 

@@ -157,7 +157,7 @@ def test_a_layer_is_a_module_with_trained_parameters_of_its_own() -> None:
 
 
 def test_squares_are_added_up_within_a_layer() -> None:
-    squares = [torch.tensor([1.0, 2]), torch.tensor([10.0, 20]), torch.tensor([100.0, 200])]
+    squares = torch.tensor([[1.0, 2], [10, 20], [100, 200]])
     assert by_layer(squares, [1, 0, 1]).tolist() == [[10, 20], [101, 202]]
 
 
@@ -203,7 +203,7 @@ def sum_below(task, weights, level):
 
 def test_the_level_outlives_a_round_but_not_the_trainer() -> None:
     training = Training(ToyTask(), DATA, settings_of(**ADAPTIVE))
-    assert training.trainer.report == LocalReport(level=0.2)
+    assert training.trainer.report == LocalReport(level=0.2, physical_batch=8)
     training.change()
     first = training.trainer.report.level
     assert first != 0.2

@@ -6,15 +6,14 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from opacus.grad_sample import GradSampleModule
 from torch.nn.functional import softplus
 
-import fedcode.training.recurrent_gradients  # noqa: F401  registers GRU with Opacus
 from fedcode.corpus import parse
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import ConfigError
 from fedcode.record import Corpus
 from fedcode.tasks.defects import TYPICAL, UNKNOWN, DefectsTask
+from fedcode.training.per_record.recorder import Recorder
 from fedcode.training.plain import PlainTrainer
 
 SETTINGS = {
@@ -134,20 +133,21 @@ def test_without_a_place_the_loss_is_that_of_the_label(task, model, data):
     torch.testing.assert_close(rest, softplus(signs * reading.logits))
 
 
-@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # as in private training
 @pytest.mark.parametrize("private", ["network", "head"])
-def test_opacus_gives_each_record_the_gradient_it_has_alone(clean, data, private):
+def test_each_record_has_the_gradient_it_has_alone(clean, data, private):
     task = DefectsTask.make({**SETTINGS, "private": private}, clean)
     torch.manual_seed(1)
     model = task.build()
     assert not model.embedding.weight.requires_grad
     assert model.guess.weight.requires_grad == (private == "network")
     examples = task.examples(data.records())[:3] + task.examples(data.records())[-3:]
-    hooked = GradSampleModule(model, loss_reduction="sum")
-    task.losses(hooked, task.collate(examples)).sum().backward()
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    together = {n: p.grad_sample.clone() for n, p in trained.items()}
-    hooked.remove_hooks()
+    recorder = Recorder(model)
+    with recorder.recording(len(examples), "samples") as tape:
+        task.losses(model, task.collate(examples)).sum().backward()
+    found = [torch.zeros(len(examples), *p.shape) for p in recorder.parameters]
+    tape.gather(torch.arange(len(examples)), found)
+    together = dict(zip(trained, found, strict=True))
     for number, example in enumerate(examples):
         model.zero_grad()
         task.losses(model, task.collate([example])).sum().backward()

@@ -303,6 +303,25 @@ def test_a_layer_that_nothing_was_learned_of() -> None:
     check(model, losses, BATCH, nothing=["1.weight", "1.bias"])
 
 
+class Peeked(nn.Module):
+    """Looks at what its layers say without learning from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 6)
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, x):
+        y = self.inner(x)
+        with torch.no_grad():
+            weight = self.norm(self.inner(y)).sigmoid()
+        return self.norm(y) * weight
+
+
+def test_a_layer_that_is_also_used_without_gradients() -> None:
+    check(Peeked(), of(torch.randn(BATCH, TIME, 6)), BATCH)
+
+
 def test_a_later_layer_may_work_in_place() -> None:
     model = nn.Sequential(
         nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 4), nn.ReLU(inplace=True)

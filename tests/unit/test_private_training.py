@@ -10,8 +10,10 @@ import pytest
 import torch
 from scipy import stats
 from torch import nn
+from torch.nn import functional
 from toy_task import (
     WORDS,
+    BatchMeanTask,
     ChosenGenerator,
     ToyTask,
     Training,
@@ -200,7 +202,9 @@ def test_a_receipt_pays_for_one_round() -> None:
 
 
 def test_a_receipt_is_used_up_by_a_round_that_fails() -> None:
-    training = Training(WrongShape(lambda losses: losses.mean()), DATA, settings_of())
+    task = WrongShape(lambda losses: losses)
+    training = Training(task, DATA, settings_of())
+    task.shape = lambda losses: losses.mean()
     receipt = receipt_for(training.policy)
     with pytest.raises(TrainingError):
         training.change(receipt=receipt)
@@ -253,9 +257,7 @@ def test_every_round_starts_with_a_fresh_optimizer() -> None:
 class Overflowing(ToyTask):
     """The gradient of one record is not finite: crafted weights can bring that about."""
 
-    def __init__(self, which, value):
-        super().__init__()
-        self.which, self.value = which, value
+    which, value = 0, 1.0
 
     def losses(self, model, batch):
         losses = super().losses(model, batch)
@@ -273,9 +275,9 @@ def test_a_record_whose_gradient_is_not_finite_adds_nothing_and_nobody_is_told(
     settings, chosen = settings_of(clipping=clipping), [0, 3, 4]
     ordered = sorted(chosen, key=lambda i: len(DATA[i].tokens))
     for which, left in enumerate(ordered):
-        overflowing = Training(
-            Overflowing(which, value), DATA, settings, generator=ChosenGenerator(chosen)
-        )
+        task = Overflowing()
+        overflowing = Training(task, DATA, settings, generator=ChosenGenerator(chosen))
+        task.which, task.value = which, value
         others = [DATA[i] for i in chosen if i != left]
         expected = -clipped_sum(ToyTask(), others, settings, start(ToyTask()))
         assert overflowing.change() == pytest.approx(expected, abs=1e-5)
@@ -338,9 +340,58 @@ class WrongShape(ToyTask):
     ids=["mean", "column", "too few"],
 )
 def test_losses_of_another_shape_are_refused(shape) -> None:
-    training = Training(WrongShape(shape), DATA, settings_of())
+    with pytest.raises(TrainingError, match="one loss per example was expected"):
+        Training(WrongShape(shape), DATA, settings_of())
+    task = WrongShape(lambda losses: losses)
+    training = Training(task, DATA, settings_of())
+    task.shape = shape
     with pytest.raises(TrainingError, match="one loss per example was expected"):
         training.change()
+
+
+class BatchNormalized(ToyTask):
+    """The mistake: each loss is what it is beside the others."""
+
+    def losses(self, model, batch):
+        losses = super().losses(model, batch)
+        return losses * losses.mean()
+
+
+class ByHand(ToyTask):
+    """The mistake: a weight is used past its layer."""
+
+    def losses(self, model, batch):
+        return super().losses(model, batch) + model[5].weight.square().sum() / 10
+
+
+class PositionsFirst(ToyTask):
+    """The mistake: what comes first in a tensor is not the records."""
+
+    def sums(self, model, batch):
+        each = functional.cross_entropy(
+            model(batch.t()).flatten(0, 1), batch.t().flatten(), reduction="none", ignore_index=0
+        )
+        return each.view(batch.t().shape).sum(0)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (BatchMeanTask(), "look at more than one record"),
+        (BatchNormalized(), "look at more than one record"),
+        (ByHand(), "not every use of 5.weight is noted"),
+        (PositionsFirst(), "was given a tensor of shape"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_cannot_be_clipped_by_record_is_refused_before_anything_is_sampled(
+    task, message
+) -> None:
+    generator = ChosenGenerator()
+    with pytest.raises(TrainingError, match=message) as found:
+        Training(task, DATA, settings_of(), generator=generator)
+    assert found.value.hint
+    assert generator.samples == 0
 
 
 def test_a_failed_round_leaves_nothing_behind_for_the_next() -> None:

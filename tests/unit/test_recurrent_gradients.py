@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""The fast per-record gradients of recurrent layers against one backward pass for each record."""
+"""Recurrent layers under the hooks of Opacus, against one backward pass for each record."""
 
 import pytest
 import torch
@@ -8,9 +8,9 @@ from opacus.grad_sample import GradSampleModule
 from torch import nn
 from torch.nn import functional
 
-import fedcode.training.recurrent_gradients  # noqa: F401
 from fedcode.errors import TrainingError
 from fedcode.models.recurrent import RecurrentLanguageModel
+from fedcode.training.per_record.hooks import norms
 
 # inputs are data and have no gradient: torch says so
 pytestmark = [
@@ -122,15 +122,28 @@ def test_only_weights_that_are_trained_have_gradients(cell) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"bidirectional": True}, {"num_layers": 2}, {"bias": False}, {"batch_first": False}],
+    [{"bidirectional": True}, {"num_layers": 2}, {"bias": False}],
     ids=str,
 )
-def test_other_layers_are_refused_by_name(cell, changes) -> None:
-    hooked = GradSampleModule(layer(cell, **changes), loss_reduction="sum")
-    total = hooked(torch.randn(2, 4, 3))[0].sum()
-    with pytest.raises(TrainingError, match=f"no per-record gradients for {cell.upper()}") as found:
-        total.backward()
-    assert "zero state" in found.value.hint
+def test_layers_of_other_shapes(cell, changes) -> None:
+    model, batch = layer(cell, **changes), torch.randn(4, 7, 3)
+    expected = one_by_one(model, batch, of_all_outputs)
+    found = together(model, batch, of_all_outputs)
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).abs().max() <= TOLERANCE * gradient.abs().max(), name
+
+
+def test_norms_alone(cell) -> None:
+    """As the mode ``ghost`` asks for them."""
+    model, batch = layer(cell), torch.randn(4, 7, 3)
+    expected = one_by_one(model, batch, of_all_outputs)
+    outputs = model(batch)[0].detach().requires_grad_()
+    weights = torch.linspace(-1, 2, outputs.shape[-1])
+    (outputs * weights).square().sum().backward()
+    found = norms(model, [batch], outputs.grad)
+    for name, parameter in model.named_parameters():
+        exact = expected[name].flatten(1).norm(dim=1)
+        torch.testing.assert_close(found[parameter], exact, rtol=1e-4, atol=0)
 
 
 def test_a_projected_lstm_is_refused() -> None:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
@@ -150,16 +150,34 @@ class BudgetLedger:
         Raises:
             PrivacyError: it is open with another budget or unit, or the budget passes its own ε.
         """
-        if not asset or not organization:
+        (account,) = self.open_many_simulated([(asset, organization)], unit=unit, budget=budget)
+        return account
+
+    def open_many_simulated(
+        self, owners: Sequence[tuple[str, str]], *, unit: PrivacyUnit, budget: Filter
+    ) -> list[Account]:
+        """Opens accounts of one budget in one transaction: all that are missing, or none.
+
+        Args:
+            owners: asset and organization of each; see :meth:`open_simulated`.
+            unit: what adjacency adds or removes.
+            budget: of each account by itself.
+
+        Raises:
+            PrivacyError: as :meth:`open_simulated`; nothing is opened.
+        """
+        if not all(asset and organization for asset, organization in owners):
             raise ConfigError("an account needs an asset and an organization")
-        account = Account(asset, organization, unit, Caps(budget), True, None)
+        caps, accounts = Caps(budget), []
         with self._writing():
-            found = self.account(asset)
-            if found is None:
-                return self._opened(account)
-        if (found.unit, found.caps, found.seeded) != (unit, account.caps, True):
-            raise _other(found)
-        return found
+            for asset, organization in owners:
+                account = self.account(asset)
+                if account is None:
+                    account = self._opened(Account(asset, organization, unit, caps, True, None))
+                elif (account.unit, account.caps, account.seeded) != (unit, caps, True):
+                    raise _other(account)
+                accounts.append(account)
+        return accounts
 
     def adopt(self, policy: SignedPolicy) -> None:
         """Puts a later policy in force, for every account of the ledger at once.
@@ -227,48 +245,79 @@ class BudgetLedger:
             PolicyRefusal: the account's policy does not permit it.
             PrivacyError: no account, or a cost that is not what the account's order asks.
         """
+        (receipt,) = self.charge_many(
+            cost,
+            assets=[asset],
+            agreement=agreement,
+            purpose=purpose,
+            task=task,
+            round=round,
+            cohort=cohort,
+            allowance=allowance,
+        )
+        return receipt
+
+    def charge_many(
+        self,
+        cost: Cost,
+        *,
+        assets: Sequence[str],
+        agreement: str,
+        purpose: str,
+        task: str,
+        round: int,  # noqa: A002  # the field's word
+        cohort: int = 1,
+        allowance: int | None = None,
+    ) -> list[Receipt]:
+        """Pays for one release of each of ``assets`` in one transaction: all of them, or none.
+
+        Each is a charge of its own, checked as :meth:`charge` checks it, and a row of its own.
+
+        Returns:
+            Receipts in the order of ``assets``, when all charges are durable.
+
+        Raises:
+            BudgetExhausted: one account's total would pass its cap; nothing is charged to any.
+            PolicyRefusal: as :meth:`charge`; so PrivacyError.
+        """
         _validate.count(round=round, cohort=cohort)
         _validate.text(agreement=agreement, purpose=purpose, task=task)
         _check_price(cost)  # it may take a second: not while others wait to write
+        values = {
+            "agreement": agreement,
+            "purpose": purpose,
+            "task": task,
+            "round": round,
+            "noise_multiplier": float(cost.noise_multiplier),
+            "sampling_rate": float(cost.sampling_rate),
+            "steps": cost.steps,
+            "cost_nano": cost.nano,
+        }
         with self._writing():
-            account = self._existing(asset)
-            _check_order(cost, account)
-            if account.policy is not None:
-                terms = account.policy.policy
-                terms.check(purpose=purpose, task=task, unit=account.unit, cohort=cohort)
-            after = totals(self._chain, asset, purpose, agreement).plus(cost.nano)
-            if allowance is not None and after.agreement > allowance:
-                raise BudgetExhausted(f"the agreement may spend {allowance} on this account")
-            check(self._chain, account, purpose, after, cost)
-            values = {
-                "agreement": agreement,
-                "purpose": purpose,
-                "task": task,
-                "round": round,
-                "noise_multiplier": float(cost.noise_multiplier),
-                "sampling_rate": float(cost.sampling_rate),
-                "steps": cost.steps,
-                "delta": account.budget.delta,
-                "cost_nano": cost.nano,
-            }
-            entry = self._chain.append(RESERVED, asset, values | after.plain())
-        return Receipt(
-            seq=entry.seq,
-            hash=entry.hash,
-            asset=asset,
-            agreement=agreement,
-            task=task,
-            round=round,
-            unit=account.unit,
-            epsilon=account.budget.epsilon,
-            delta=account.budget.delta,
-            noise_multiplier=cost.noise_multiplier,
-            sampling_rate=cost.sampling_rate,
-            steps=cost.steps,
-            cost_nano=cost.nano,
-            seeded=account.seeded,
-            maker=LEDGER,
-        )
+            charged = [self._reserve(asset, cost, values, cohort, allowance) for asset in assets]
+        return [_receipt(account, entry, cost) for account, entry in charged]
+
+    def _reserve(
+        self,
+        asset: str,
+        cost: Cost,
+        values: Mapping[str, Any],
+        cohort: int,
+        allowance: int | None,
+    ) -> tuple[Account, Entry]:
+        """One charge, inside a transaction."""
+        account = self._existing(asset)
+        _check_order(cost, account)
+        purpose, agreement = values["purpose"], values["agreement"]
+        if account.policy is not None:
+            terms = account.policy.policy
+            terms.check(purpose=purpose, task=values["task"], unit=account.unit, cohort=cohort)
+        after = totals(self._chain, asset, purpose, agreement).plus(cost.nano)
+        if allowance is not None and after.agreement > allowance:
+            raise BudgetExhausted(f"the agreement may spend {allowance} on this account")
+        check(self._chain, account, purpose, after, cost)
+        body = {**values, "delta": account.budget.delta, **after.plain()}
+        return account, self._chain.append(RESERVED, asset, body)
 
     def arm(self, receipt: Receipt, plan: str, message: bytes) -> None:
         """Keeps the exact bytes that may leave from now on, encrypted; the chain has their digest.
@@ -565,6 +614,28 @@ def _other(account: Account) -> PrivacyError:
         f"asset {account.asset} has an account with another budget, "
         f"ε = {account.budget.epsilon:g} for a {account.unit} at order {account.budget.order:g}",
         "a budget is fixed when it is created; go on with that one",
+    )
+
+
+def _receipt(account: Account, entry: Entry, cost: Cost) -> Receipt:
+    """Of a charge that is durable."""
+    values = entry.values
+    return Receipt(
+        seq=entry.seq,
+        hash=entry.hash,
+        asset=account.asset,
+        agreement=values["agreement"],
+        task=values["task"],
+        round=values["round"],
+        unit=account.unit,
+        epsilon=account.budget.epsilon,
+        delta=account.budget.delta,
+        noise_multiplier=cost.noise_multiplier,
+        sampling_rate=cost.sampling_rate,
+        steps=cost.steps,
+        cost_nano=cost.nano,
+        seeded=account.seeded,
+        maker=LEDGER,
     )
 
 

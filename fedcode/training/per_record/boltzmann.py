@@ -21,7 +21,7 @@ from fedcode.training.per_record.tape import Tape
 
 def boltzmann(layer: BoltzmannMachine, tape: Tape, v: Tensor, generator: torch.Generator) -> Tensor:
     """See :class:`BoltzmannMachine`."""
-    if v.dim() != 2 or len(v) != tape.batch:
+    if v.dim() != 2 or tape.batch not in (None, len(v)):
         raise TrainingError(
             f"a BoltzmannMachine was given {tuple(v.shape)} in a batch of {tape.batch} records",
             "give (batch, visible)",
@@ -40,7 +40,7 @@ def boltzmann(layer: BoltzmannMachine, tape: Tape, v: Tensor, generator: torch.G
         h1 = chain.model_inputs.sigmoid().mul_(scale)
         for h, x in ((h0, chain.data), (h1, chain.model)):
             left, right = Dense(h.unsqueeze(1)), Dense(x.unsqueeze(1))
-            tape.add(layer.weight, partial(Outer, left, right))
+            tape.add(layer.weight, partial(Outer, left, right, single=True))
         tape.add(layer.visible_bias, lambda: Samples((chain.model - chain.data).mul_(scale)))
         tape.add(layer.hidden_bias, lambda: Samples(h0 + h1))
 

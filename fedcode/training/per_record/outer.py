@@ -35,6 +35,9 @@ def prefers_gram(places: int, m: int, n: int) -> bool:
     Gradients once written out make the weighted sum cheap, but must be read twice: measured, a
     number of them costs as much as ``_PRODUCTS`` products of a Gram matrix. And they may take
     ``_MEMORY`` times the memory of what they are made of, which is kept instead of them.
+
+    The two forms round differently. So the choice must not depend on data: ``places`` is a public
+    number, never the length of a batch, or one record could change the norms of all others.
     """
     large = m * n > _MEMORY * places * (m + n)
     return large or places == 1 or places * places * (m + n) < _PRODUCTS * m * n
@@ -113,7 +116,7 @@ class Dense:
 
     @property
     def width(self) -> int:
-        """n."""
+        """N."""
         return self.values.shape[2]
 
     @property
@@ -206,15 +209,16 @@ def ones(left: Dense) -> Dense:
 
 
 class Outer:
-    """Σ_t left_t right_tᵀ for each record: the gradient of a weight of left.width × right.width."""
+    """Σ_t left_t right_tᵀ for each record: the gradient of a weight of left.width × right.width.
 
-    def __init__(self, left: Dense | Rows, right: Dense) -> None:
-        self.left, self.right = left, right
+    Args:
+        left: of each place.
+        right: of each place.
+        single: whether a record has one place whatever it holds.
+    """
 
-    @property
-    def places(self) -> int:
-        """T."""
-        return self.right.values.shape[1]
+    def __init__(self, left: Dense | Rows, right: Dense, *, single: bool = False) -> None:
+        self.left, self.right, self.single = left, right, single
 
     def samples(self, records: slice) -> Tensor:
         """The gradient of each of ``records``, shape (records, m, n)."""
@@ -249,7 +253,7 @@ class Outer:
 
     def without(self, rows: Tensor) -> Outer:
         """The same with zeros for the records of the mask ``rows``, shape (batch,)."""
-        return Outer(self.left.without(rows), self.right.without(rows))
+        return Outer(self.left.without(rows), self.right.without(rows), single=self.single)
 
 
 class Bag:
@@ -299,7 +303,7 @@ class Bag:
             batch = len(self.index)
             record = torch.arange(batch, device=self.index.device).unsqueeze(1)
             pairs, order = (self.index * batch + record).flatten().sort()
-            pairs, run = pairs.unique_consecutive(return_inverse=True)  # type: ignore[no-untyped-call]
+            pairs, run = torch.unique_consecutive(pairs, return_inverse=True)
             weights = self.weights.flatten()[order]
             weights = weights.new_zeros(len(pairs)).index_add_(0, run, weights)
             inside = pairs >= 0
@@ -327,7 +331,7 @@ class Samples:
         """See :meth:`Outer.total`; of the gradients' shape."""
         shape = self.pieces[0].shape[1:]
         lengths = [len(piece) for piece in self.pieces]
-        given = [None] * len(lengths) if factors is None else factors.split(lengths)
+        given = [None] * len(lengths) if factors is None else torch.split(factors, lengths)
         for piece, own in zip(self.pieces, given, strict=True):
             flat = piece.flatten(1)
             found = (flat.sum(0) if own is None else own @ flat).view(shape)
@@ -342,7 +346,7 @@ class Samples:
     def without(self, rows: Tensor) -> Samples:
         """See :meth:`Outer.without`."""
         shape = (-1, *[1] * (self.pieces[0].dim() - 1))
-        masks = rows.view(shape).split([len(piece) for piece in self.pieces])
+        masks = torch.split(rows.view(shape), [len(piece) for piece in self.pieces])
         return Samples(*(p.masked_fill(m, 0) for p, m in zip(self.pieces, masks, strict=True)))
 
 

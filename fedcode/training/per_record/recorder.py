@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -16,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from fedcode.errors import TrainingError
 from fedcode.training.per_record.outer import Samples
 from fedcode.training.per_record.rules import Rule, batch_first, rules
-from fedcode.training.per_record.tape import Buffers, Keep, Tape
+from fedcode.training.per_record.tape import PLACES, Buffers, Keep, Tape
 
 
 class Recorder:
@@ -26,6 +25,7 @@ class Recorder:
         model: its parameters that require gradients are trained; layers that hold them must have
             a rule. It is not changed: outside :meth:`recording` it is an ordinary network.
         by_opacus: names of layers whose gradients are Opacus' to compute, one for each record.
+        places: of a typical record. A public number: it decides how norms are computed.
 
     Raises:
         TrainingError: a layer has no rule, or mixes records.
@@ -34,19 +34,54 @@ class Recorder:
         parameters: the trained ones, in the model's order; tied ones stand once.
     """
 
-    def __init__(self, model: nn.Module, by_opacus: Collection[str] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, by_opacus: Collection[str] = (), places: int = PLACES
+    ) -> None:
+        _refuse_mixing(model)
+        ruled = _rules_of(model, frozenset(by_opacus))
+        for name, layer in model.named_modules():
+            if layer not in ruled and _trains(layer):
+                raise TrainingError(
+                    f"{name or 'the network'} is a {type(layer).__name__}, which has no rule for "
+                    "per-record gradients",
+                    "build it of layers that have one, or let Opacus compute them: by_opacus",
+                )
+        self._hold(model, [p for p in model.parameters() if p.requires_grad], ruled, places)
+
+    @classmethod
+    def of_sums(cls, model: nn.Module) -> Recorder:
+        """For training without privacy: layers without a rule stay autograd's."""
+        ruled = _rules_of(model, frozenset())
+        others = {p for m in model.modules() if m not in ruled for p in m.parameters(recurse=False)}
+        recorder = cls.__new__(cls)
+        own = [p for p in model.parameters() if p.requires_grad and p not in others]
+        recorder._hold(model, own, ruled, PLACES)  # noqa: SLF001  of its own class
+        return recorder
+
+    def _hold(
+        self,
+        model: nn.Module,
+        parameters: list[nn.Parameter],
+        ruled: Mapping[nn.Module, Rule],
+        places: int,
+    ) -> None:
         self.model = model
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self._rules = dict(_rules_of(model, frozenset(by_opacus)))
+        self.parameters = parameters
+        self._rules = ruled
         self._buffers = Buffers()
+        self._places = places
 
     @contextmanager
-    def recording(self, batch: int, keep: Keep = "norms") -> Iterator[Tape]:
+    def recording(self, batch: int | None, keep: Keep = "norms") -> Iterator[Tape]:
         """Within, the model's forward pass on ``batch`` records, and one backward pass.
 
         The tape before is used up.
+
+        Args:
+            batch: records; None where only sums are kept.
+            keep: what is wanted.
         """
-        tape = Tape(self.parameters, batch, keep, self._buffers)
+        tape = Tape(self.parameters, batch, keep, self._buffers, self._places)
         for parameter in self.parameters:
             parameter.requires_grad_(False)
         for layer, rule in self._rules.items():
@@ -60,28 +95,32 @@ class Recorder:
                 parameter.requires_grad_(True)
 
 
-def _rules_of(model: nn.Module, by_opacus: frozenset[str]) -> Iterator[tuple[nn.Module, Rule]]:
-    known = rules()
-    named = dict(model.named_modules())
-    for name in by_opacus - named.keys():
-        raise TrainingError(f"the network has no layer {name}", f"it has: {', '.join(named)}")
-    for name, layer in named.items():
+def _trains(layer: nn.Module) -> bool:
+    """Whether it has trained parameters of its own."""
+    return any(p.requires_grad for p in layer.parameters(recurse=False))
+
+
+def _refuse_mixing(model: nn.Module) -> None:
+    for name, layer in model.named_modules():
         if isinstance(layer, _NormBase):
             raise TrainingError(
                 f"{name or 'the network'} is a {type(layer).__name__}, which mixes records",
                 "use GroupNorm or LayerNorm",
             )
-        trained = any(p.requires_grad for p in layer.parameters(recurse=False))
-        if name in by_opacus:
-            yield layer, _by_opacus(name, layer)
-        elif type(layer) in known and any(p.requires_grad for p in layer.parameters()):
-            yield layer, known[type(layer)]
-        elif trained:
-            raise TrainingError(
-                f"{name or 'the network'} is a {type(layer).__name__}, which has no rule for "
-                "per-record gradients",
-                "build it of layers that have one, or let Opacus compute them: by_opacus",
-            )
+
+
+def _rules_of(model: nn.Module, by_opacus: frozenset[str]) -> dict[nn.Module, Rule]:
+    """The layers that hold trained weights and have a rule."""
+    known = rules()
+    named = dict(model.named_modules())
+    for name in by_opacus - named.keys():
+        raise TrainingError(f"the network has no layer {name}", f"it has: {', '.join(named)}")
+    found = {named[name]: _by_opacus(name, named[name]) for name in by_opacus}
+    for layer in named.values():
+        trained = any(p.requires_grad for p in layer.parameters())
+        if type(layer) in known and layer not in found and trained:
+            found[layer] = known[type(layer)]
+    return found
 
 
 def _by_opacus(name: str, layer: nn.Module) -> Rule:
@@ -103,8 +142,7 @@ def _by_opacus(name: str, layer: nn.Module) -> Rule:
             for parameter in own:
                 parameter.requires_grad_(False)
                 if parameter in samples:
-                    found = samples[parameter]
-                    tape.add(parameter, lambda found=found: Samples(found))
+                    tape.add(parameter, partial(Samples, samples[parameter]))
 
         return tape.watch(lambda: type(layer).forward(layer, x), [x], note)
 

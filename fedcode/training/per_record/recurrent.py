@@ -59,7 +59,7 @@ def recurrent(
     if layer.proj_size:
         raise TrainingError(f"no per-record gradients for {layer}", "use no projection")
     x, alive, repack = _unpacked(layer, inputs)
-    if x.dim() != 3 or x.shape[1] != tape.batch:
+    if x.dim() != 3 or tape.batch not in (None, x.shape[1]):
         raise TrainingError(
             f"{layer} was given {tuple(x.shape)} in a batch of {tape.batch} records",
             "each record is one sequence; batch_first says which dimension they are",
@@ -103,7 +103,9 @@ def _states(
 Repack = Callable[[Tensor, State], tuple[Any, Any]]
 
 
-def _unpacked(layer: Layer, inputs: Tensor | PackedSequence) -> tuple[Tensor, Tensor | None, Repack]:
+def _unpacked(
+    layer: Layer, inputs: Tensor | PackedSequence
+) -> tuple[Tensor, Tensor | None, Repack]:
     """Inputs with the time first, which places are within their record, and the way back."""
 
     def states(after: State) -> Tensor | State:
@@ -143,7 +145,7 @@ def _run(
 
     kind = _LSTM if isinstance(layer, nn.LSTM) else _GRU
     x = _reversed(x, alive) if direction else x
-    y, *end = kind.apply(tape.anchor, x, weights, alive, note, *state)
+    y, *end = kind.apply(tape.anchor, x, weights, alive, note, *state)  # type: ignore[no-untyped-call]
     return (_reversed(y, alive) if direction else y), tuple(end)
 
 
@@ -232,7 +234,7 @@ class _GRU(torch.autograd.Function):
         return outputs, states[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor) -> Any:
         x, gates, back, states, weights, alive, note = ctx.kept
         ctx.kept = None
         hidden = states.shape[2]
@@ -300,9 +302,7 @@ class _LSTM(torch.autograd.Function):
         return outputs, states[-1].clone(), cells[-1].clone()
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, d_outputs: Tensor, d_last: Tensor, d_cell: Tensor
-    ) -> Any:
+    def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor, d_cell: Tensor) -> Any:
         x, gates, states, cells, squashed, weights, alive, note = ctx.kept
         ctx.kept = None
         hidden = states.shape[2]

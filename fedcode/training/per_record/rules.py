@@ -10,6 +10,7 @@ What entered is handed over, not held: the graph of a batch outlives its backwar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def batch_first(layer: nn.Module, tape: Tape, x: Tensor) -> Tensor:
         TrainingError: the first dimension is not the records': whose gradient is whose could not
             be told.
     """
-    if x.dim() and x.shape[0] == tape.batch:
+    if tape.batch is None or (x.dim() and x.shape[0] == tape.batch):
         return x
     if x.dim() > 1 and x.shape[0] == 1:
         return x.expand(tape.batch, *x.shape[1:])
@@ -51,8 +52,9 @@ def linear(layer: nn.Linear, tape: Tape, x: Tensor) -> Tensor:
 
     def note(gradient: Tensor, entered: Tensor) -> None:
         left, right = Dense(_flat(gradient)), Dense(_flat(entered))
-        tape.add(layer.weight, lambda: Outer(left, right))
-        tape.add(layer.bias, lambda: Outer(left, ones(left)))
+        single = x.dim() == 2
+        tape.add(layer.weight, lambda: Outer(left, right, single=single))
+        tape.add(layer.bias, lambda: Outer(left, ones(left), single=single))
         left.forget()
 
     output: Tensor = _Linear.apply(tape.anchor, x, layer, note)  # type: ignore[no-untyped-call]
@@ -82,7 +84,7 @@ class _Linear(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, weight, note = ctx.kept
         ctx.kept = None
         d_x = torch.matmul(gradient, weight) if ctx.needs_input_grad[1] else None
@@ -210,7 +212,7 @@ def _scaled(
     normalized: Callable[[Tensor], Tensor],
     ahead: int,
 ) -> Tensor:
-    """A layer that scales and moves what it has ``normalized`` over all but ``ahead`` dimensions."""
+    """A layer that scales what it has ``normalized`` over all but ``ahead`` dimensions."""
     bias = getattr(layer, "bias", None)
     tape.expect(layer.weight, bias)
     over = tuple(range(1, ahead))
@@ -260,6 +262,7 @@ def convolution(layer: nn.Conv1d | nn.Conv2d, tape: Tape, x: Tensor) -> Tensor:
         raise TrainingError(f"{layer} was given no batch", "records come first")
     tape.expect(layer.weight, layer.bias)
     entered = [x.detach()]
+    forward: Callable[..., Tensor] = type(layer).forward
 
     def note(gradient: Tensor) -> None:
         left, x = Dense(gradient.flatten(2).transpose(1, 2)), entered.pop()
@@ -267,7 +270,7 @@ def convolution(layer: nn.Conv1d | nn.Conv2d, tape: Tape, x: Tensor) -> Tensor:
         tape.add(layer.bias, lambda: Outer(left, ones(left)))
         left.forget()
 
-    return tape.watch(lambda: type(layer).forward(layer, x), [x], note)
+    return tape.watch(partial(forward, layer, x), [x], note)
 
 
 def _convolved(layer: nn.Conv1d | nn.Conv2d, left: Dense, x: Tensor) -> Outer | Samples:
@@ -284,7 +287,7 @@ def _convolved(layer: nn.Conv1d | nn.Conv2d, left: Dense, x: Tensor) -> Outer | 
 def _patches(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
     """What each place of the output has seen, shape (batch, in · kernel, places)."""
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = F.pad(x, list(layer._reversed_padding_repeated_twice), mode)
+    x = F.pad(x, list(layer._reversed_padding_repeated_twice), mode)  # noqa: SLF001  as torch has it
     flat = isinstance(layer, nn.Conv1d)
     one = (1,) if flat else ()
     return F.unfold(

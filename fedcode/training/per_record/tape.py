@@ -13,7 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from fedcode.errors import TrainingError
-from fedcode.training.per_record.outer import Contribution, Outer, Samples, prefers_gram, squared_norms
+from fedcode.training.per_record.outer import (
+    Contribution,
+    Outer,
+    Samples,
+    prefers_gram,
+    squared_norms,
+)
+
+PLACES = 64
+"""Of a typical record, where nobody says how many it has."""
 
 _PIECE = 1 << 21  # numbers in a piece of gradients written out
 
@@ -50,36 +59,50 @@ class Tape:
 
     Args:
         parameters: those that are trained.
-        batch: records in the batch.
+        batch: records in the batch; None where only sums are wanted: any tensor will do.
         keep: what is wanted.
         buffers: large tensors from the tape before, which is used up.
+        places: of a typical record.
     """
 
     def __init__(
-        self, parameters: Sequence[nn.Parameter], batch: int, keep: Keep, buffers: Buffers
+        self,
+        parameters: Sequence[nn.Parameter],
+        batch: int | None,
+        keep: Keep,
+        buffers: Buffers,
+        places: int,
     ) -> None:
         self.batch = batch
         self.keep = keep
+        self._places = places
         self._buffers = buffers
         buffers.free()
         self._parameters = tuple(parameters)
-        self._wanted = frozenset(parameters)
-        self._uses: Counter[nn.Parameter] = Counter()
-        self._parts: dict[nn.Parameter, list[Contribution]] = {}
-        self._sums: dict[nn.Parameter, Tensor] = {}
-        self._squares: dict[nn.Parameter, Tensor] = {}
+        self._wanted: frozenset[Tensor] = frozenset(parameters)
+        self._uses: Counter[Tensor] = Counter()
+        self._parts: dict[Tensor, list[Contribution]] = {}
+        self._sums: dict[Tensor, Tensor] = {}
+        self._squares: dict[Tensor, Tensor] = {}
         where = parameters[0].device if parameters else None
         self.anchor = torch.zeros((), requires_grad=True, device=where)
 
-    def wants(self, parameter: nn.Parameter | None) -> bool:
+    @property
+    def units(self) -> int:
+        """Records in the batch."""
+        if self.batch is None or self.keep == "sums":
+            raise TrainingError("records were not told apart")
+        return self.batch
+
+    def wants(self, parameter: Tensor | None) -> bool:
         """Whether ``parameter`` is trained."""
         return parameter is not None and parameter in self._wanted
 
-    def expect(self, *parameters: nn.Parameter | None) -> None:
+    def expect(self, *parameters: Tensor | None) -> None:
         """Announces, in the forward pass, one use of each: :meth:`add` will follow."""
         self._uses.update(p for p in parameters if p is not None and p in self._wanted)
 
-    def add(self, parameter: nn.Parameter | None, part: Callable[[], Contribution]) -> None:
+    def add(self, parameter: Tensor | None, part: Callable[[], Contribution]) -> None:
         """Notes one use's gradient, in the backward pass, if ``parameter`` is trained.
 
         The last of the uses that were announced settles the parameter: its norms are computed
@@ -112,9 +135,11 @@ class Tape:
             inputs: what entered the layer.
             note: called with the gradient, of the output's shape.
         """
+        if not torch.is_grad_enabled():
+            return compute()
         if any(isinstance(i, Tensor) and i.requires_grad for i in inputs):
             output = _own(compute())
-            output.register_hook(note)
+            output.register_hook(note)  # type: ignore[no-untyped-call]
             return output
         return cast("Tensor", _Watched.apply(self.anchor, compute, note))  # type: ignore[no-untyped-call]
 
@@ -128,7 +153,7 @@ class Tape:
             raise TrainingError(f"norms were not kept, but {self.keep}")
         for parameter in list(self._parts):
             self._settle(parameter)
-        none = torch.zeros(self.batch, device=self.anchor.device)
+        none = torch.zeros(self.units, device=self.anchor.device)
         return torch.stack([self._squares.get(p, none) for p in self._parameters])
 
     @torch.no_grad()
@@ -151,31 +176,35 @@ class Tape:
 
         Args:
             factors: finite, shape (batch,) or (parameters, batch). A record whose factor is 0 adds
-                nothing, not even where its gradient is not finite.
+                nothing, not even where its gradient is not finite. None where plain sums were kept.
 
         Returns:
             A tensor of each parameter's shape.
         """
         if factors is None:
-            factors = torch.ones(self.batch, device=self.anchor.device)
-        rows = factors.expand(len(self._parameters), -1)
-        none = (rows == 0).all(0)
+            totals = [self._sums.get(p) for p in self._parameters]
+        else:
+            totals = list(self._weighted(factors.expand(len(self._parameters), -1)))
+        return [
+            torch.zeros_like(p) if total is None else total.view(p.shape)
+            for p, total in zip(self._parameters, totals, strict=True)
+        ]
+
+    def _weighted(self, factors: Tensor) -> Iterator[Tensor | None]:
+        none = (factors == 0).all(0)
         some = bool(none.any())
-        found = []
-        for parameter, own in zip(self._parameters, rows, strict=True):
-            total = self._sums.get(parameter)
+        for parameter, own in zip(self._parameters, factors, strict=True):
+            total = None
             for part in self._parts.get(parameter, ()):
                 total = (part.without(none) if some else part).total(own, total)
-            shape = parameter.shape
-            found.append(torch.zeros_like(parameter) if total is None else total.view(shape))
-        return found
+            yield total
 
-    def _settle(self, parameter: nn.Parameter) -> None:
+    def _settle(self, parameter: Tensor) -> None:
         if parameter in self._squares:
             return
         parts = self._parts[parameter]
         outer = [part for part in parts if isinstance(part, Outer)]
-        if len(outer) == len(parts) and _is_cheap(outer):
+        if len(outer) == len(parts) and self._by_gram(outer):
             self._squares[parameter] = squared_norms(outer)
             return
         only = parts[0]
@@ -184,29 +213,36 @@ class Tape:
             self._parts[parameter] = [only]
         self._squares[parameter] = only.squared_norms()
 
-    def _written_out(self, parameter: nn.Parameter) -> Iterator[Tensor]:
+    def by_gram(self, m: int, n: int, uses: int = 1) -> bool:
+        """Whether the norms of gradients of (m, n) shall come from Gram matrices.
+
+        Args:
+            m: rows.
+            n: columns.
+            uses: of the weight.
+        """
+        return prefers_gram(uses * self._places, m, n)
+
+    def _by_gram(self, parts: Sequence[Outer]) -> bool:
+        if all(part.single for part in parts) or (len(parts) == 1 and parts[0].left.has_gram):
+            return True
+        return self.by_gram(parts[0].left.width, parts[0].right.width, len(parts))
+
+    def _written_out(self, parameter: Tensor) -> Iterator[Tensor]:
         for records in self._pieces(parameter):
             found = [part.samples(records) for part in self._parts[parameter]]
             shape = (-1, *parameter.shape)
             yield sum((each.view(shape) for each in found[1:]), found[0].view(shape))
 
-    def _pieces(self, parameter: nn.Parameter) -> Iterator[slice]:
+    def _pieces(self, parameter: Tensor) -> Iterator[slice]:
         """So many records at a time that an allocator keeps and reuses the memory."""
         size = max(1, _PIECE // parameter.numel())
-        return (slice(start, start + size) for start in range(0, self.batch, size))
-
-
-def _is_cheap(parts: Sequence[Outer]) -> bool:
-    """Whether Gram matrices cost less than gradients written out."""
-    places = sum(part.places for part in parts)
-    m, n = parts[0].left.width, parts[0].right.width
-    known = len(parts) == 1 and parts[0].left.has_gram
-    return known or prefers_gram(places, m, n)
+        return (slice(start, start + size) for start in range(0, self.units, size))
 
 
 def _own(output: Tensor) -> Tensor:
     """No view: where a later layer works in place on one, its gradient is not asked for."""
-    return output.clone() if output._is_view() else output
+    return output.clone() if output._is_view() else output  # noqa: SLF001  no public name
 
 
 class _Watched(torch.autograd.Function):
@@ -221,6 +257,6 @@ class _Watched(torch.autograd.Function):
         return _own(compute())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         ctx.note(gradient)
         return None, None, None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fedcode.errors import TrainingError
 from fedcode.models.vocabulary import TokenLosses
-from fedcode.training.per_record.outer import Dense, Gram, Outer, gram_of, prefers_gram
+from fedcode.training.per_record.outer import Dense, Gram, Outer, gram_of
 from fedcode.training.per_record.tape import Tape
 
 _TOGETHER = 256  # places whose logits are computed at once
@@ -24,7 +24,7 @@ _APART = 16
 
 def token_losses(layer: TokenLosses, tape: Tape, hidden: Tensor, targets: Tensor) -> Tensor:
     """See :class:`TokenLosses`."""
-    if hidden.dim() != 3 or len(hidden) != tape.batch:
+    if hidden.dim() != 3 or tape.batch not in (None, len(hidden)):
         raise TrainingError(
             f"{layer} was given {tuple(hidden.shape)} in a batch of {tape.batch} records",
             "give (batch, time, n)",
@@ -51,7 +51,7 @@ class _Losses(torch.autograd.Function):
         losses = hidden.new_empty(batch, time)
         d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[1] else None
         wanted = tape.keep == "norms" and tape.wants(weight)
-        wanted = wanted and prefers_gram(time, len(weight), width)
+        wanted = wanted and tape.by_gram(len(weight), width)
         grams = []
         turned = weight.t()
         for start in range(0, batch, size):
@@ -71,7 +71,7 @@ class _Losses(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         hidden, buffer, d_hidden, grams, layer, tape = ctx.kept
         ctx.kept = None
         scale = gradient.unsqueeze(2)
