@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_UPDATE_CHECK := 0
 
-.PHONY: demo test test-slow check bench format clean
+.PHONY: demo test test-slow check bench bench-table format clean
 
 demo: $(READY)
 	@rm -rf $(OUT)
@@ -32,6 +32,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks $(ONLY)
+
+# What the last `make bench ONLY=training` measured, as docs/results.md shows it.
+bench-table: $(READY)
+	@$(BIN)/python -m tests.benchmarks.training
 
 format: $(READY)
 	$(BIN)/ruff format .

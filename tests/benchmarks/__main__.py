@@ -37,12 +37,18 @@ def main(words: list[str]) -> int:
         console.print(f"[dim]{area} ...[/]")
         found += AREAS[area]()
     table = Table(box=None, pad_edge=False)
-    for title in ("area", "name", "value", "unit", "wanted", "holds"):
+    for title in ("area", "name", "value", "unit", "wanted", "holds", "note"):
         table.add_column(title, justify="right" if title == "value" else "left")
     for figure in found:
         holds = {True: "yes", False: "NO", None: ""}[figure.holds]
         table.add_row(
-            figure.area, figure.name, f"{figure.value:.4g}", figure.unit, figure.wanted, holds
+            figure.area,
+            figure.name,
+            f"{figure.value:.4g}",
+            figure.unit,
+            figure.wanted,
+            holds,
+            figure.note,
         )
     console.print(table)
     Path("bench.json").write_text(

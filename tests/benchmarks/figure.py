@@ -13,7 +13,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A line of bench.json; ``holds`` is None where nothing is wanted."""
+    """A line of bench.json; ``holds`` is None where nothing is wanted.
+
+    ``note`` says more of the value: its spread, or what it was made of.
+    """
 
     area: str
     name: str
@@ -21,20 +24,23 @@ class Figure:
     unit: str
     wanted: str = ""
     holds: bool | None = None
+    note: str = ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
         return asdict(self)
 
 
-def at_least(area: str, name: str, value: float, unit: str, wanted: float) -> Figure:
+def at_least(
+    area: str, name: str, value: float, unit: str, wanted: float, note: str = ""
+) -> Figure:
     """A figure that should not be below ``wanted``."""
-    return Figure(area, name, value, unit, f">= {wanted:g}", value >= wanted)
+    return Figure(area, name, value, unit, f">= {wanted:g}", value >= wanted, note)
 
 
-def at_most(area: str, name: str, value: float, unit: str, wanted: float) -> Figure:
+def at_most(area: str, name: str, value: float, unit: str, wanted: float, note: str = "") -> Figure:
     """A figure that should not be above ``wanted``."""
-    return Figure(area, name, value, unit, f"<= {wanted:g}", value <= wanted)
+    return Figure(area, name, value, unit, f"<= {wanted:g}", value <= wanted, note)
 
 
 def seconds(work: Callable[[], object], times: int = 3) -> float:
