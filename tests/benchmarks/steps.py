@@ -94,7 +94,7 @@ def _recorded(
             losses(*inputs).sum().backward()
         factors = None
         if keep == "norms":
-            factors = clipping.factors(by_layer(tape.squares().unbind(), numbers))[own]
+            factors = clipping.factors(by_layer(tape.squares(), numbers))[own]
         for parameter, total in zip(recorder.parameters, tape.sums(factors), strict=True):
             parameter.grad = total
         if mechanism is not None:
