@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 from torch import nn
@@ -14,8 +16,13 @@ from fedcode.weights import Layout, Vector
 
 
 def device() -> torch.device:
-    """The device to train on: CUDA where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device to train on: CUDA where there is one; that of its own under ``torchrun``."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = os.environ.get("LOCAL_RANK")
+    if local is None:
+        return torch.device("cuda")
+    return torch.device("cuda", int(local) % torch.cuda.device_count())
 
 
 def products(precision: Precision) -> torch.autocast:

@@ -18,27 +18,30 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
-from fedcode.errors import TrainingError
 from fedcode.federation import TrainingSettings
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
-from fedcode.record import PrivacyUnit, Record, units
+from fedcode.record import Record
 from fedcode.task import Losses
 from fedcode.trainer import LocalReport
-from fedcode.training.batches import WholeUnits, whole_units
-from fedcode.training.clipping import Adaptive, Clipping, by_layer, clipping_of, finite, layers
+from fedcode.training.batches import examples_by_unit
+from fedcode.training.clipping import Adaptive, Clipping, clipping_of, layers
 from fedcode.training.network import device, read, write
 from fedcode.training.optimizers import AdamBC, optimizer_of
-from fedcode.training.per_record.gathered import Gathered, Gradients
 from fedcode.training.per_record.recorder import Recorder
 from fedcode.training.per_record.tape import PLACES
 from fedcode.training.per_record.verify import verify
+from fedcode.training.ranks import Alone, Ranks
+from fedcode.training.shares import Drawn, Order, Share
+from fedcode.training.sums import ClippedSums
 from fedcode.weights import Vector
 
 E = TypeVar("E")
 B = TypeVar("B")
+
+_ALONE = Alone()
 
 NoiseOf = Callable[[Receipt], SecureGenerator]
 
@@ -81,7 +84,7 @@ class PrivateNetwork:
                 module.eval()
 
 
-class PrivateOptimizer(DPOptimizer):
+class PrivateOptimizer(ClippedSums, DPOptimizer):
     """Opacus' optimizer with our clipping choices, our noise and a public denominator.
 
     Args:
@@ -100,7 +103,10 @@ class PrivateOptimizer(DPOptimizer):
         clipping: Clipping,
         layers: Sequence[int],
     ) -> None:
-        super().__init__(
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        ClippedSums.__init__(self, trained, clipping, layers)
+        DPOptimizer.__init__(
+            self,
             optimizer,
             noise_multiplier=mechanism.policy.noise_multiplier,
             max_grad_norm=mechanism.policy.clipping_norm,
@@ -109,35 +115,6 @@ class PrivateOptimizer(DPOptimizer):
         )
         self._mechanism = mechanism
         self._settings = settings
-        self._clipping, self._layers = clipping, layers
-        self._gradients: Gradients | None = None
-        self._votes = 0.0  # of this step's units, about an adaptive level
-        self._clipped = 0  # units in this step
-        self.left_out = 0  # units whose gradient was not finite, in all steps
-
-    def add(self, gradients: Gradients) -> None:
-        """Clips a gradient for each unit, adds them up, and counts the units."""
-        self._clipped += gradients.units
-        self._gradients = gradients
-        self.clip_and_accumulate()
-        self._gradients = None
-
-    def clip_and_accumulate(self) -> None:
-        """Adds the clipped gradients that were handed over to the sum.
-
-        A unit whose gradient is not finite adds nothing, and nobody is told: whether there was one
-        is as private as the gradient.
-        """
-        if self._gradients is None:
-            return
-        squares = by_layer(self._gradients.squares(), self._layers)
-        self.left_out += int((~finite(squares)).sum())
-        if isinstance(self._clipping, Adaptive):
-            self._votes += self._clipping.votes(squares)
-        factors = self._clipping.factors(squares)[self._layers]
-        for parameter, part in zip(self.params, self._gradients.sums(factors), strict=True):
-            total = parameter.summed_grad
-            parameter.summed_grad = part if total is None else total + part
 
     def add_noise(self) -> None:
         """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
@@ -192,12 +169,14 @@ class PrivateTrainer(Generic[E, B]):
         policy: what the receipt pays for.
         noise: gives the randomness of the round that a receipt paid for.
         level: where adaptive clipping goes on; it starts at C if None.
+        ranks: the organization's processes, of which this one is rank 0; the others assist.
 
     An adaptive level lives as long as the trainer, over its rounds: it was computed from noised
     votes, and each round's charge paid for them. Where it is lost, in a restart, the next rounds
     are charged the same, and the level is found again.
 
     Raises:
+        ConfigError: the ranks do not train the same.
         TrainingError: the losses of a batch look at one another, or a layer does; or not every use
             of a weight is noted. It is found out before anything is charged or sampled.
     """
@@ -211,17 +190,19 @@ class PrivateTrainer(Generic[E, B]):
         policy: PrivacyPolicy,
         noise: NoiseOf,
         level: float | None = None,
+        ranks: Ranks = _ALONE,
     ) -> None:
-        self.units = _examples(task, records, policy.unit)
+        self.units = examples_by_unit(task, records, policy.unit)
         policy.check_population(len(self.units))
         network.verify(task, self.units)
         self._clipping = clipping_of(settings, level)
         self.report = LocalReport(level=self._level)
-        self._task = task
         self._network = network
         self._settings = settings
         self._policy = policy
         self._noise = noise
+        self._share = Share(task, network, self.units, settings, ranks)
+        self._share.agree(records, policy)
 
     def train(self, weights: Vector, receipt: Receipt) -> Release:
         """K steps from ``weights``; the noised change of weights.
@@ -230,8 +211,10 @@ class PrivateTrainer(Generic[E, B]):
         without noise what was sampled.
 
         Raises:
-            TrainingError: there is not one loss per example, or the weights have run away.
+            TrainingError: there is not one loss per example, the weights have run away, or a rank
+                failed.
         """
+        self._share.ready()
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
         write(self._network.model, weights)
         self._network.train()
@@ -245,61 +228,26 @@ class PrivateTrainer(Generic[E, B]):
         anchor = None
         if self._settings.proximal:
             anchor = {p: p.detach().clone() for p in optimizer.params}
-        loss, seen, empty = 0.0, 0, 0
-        for _ in range(self._policy.steps_per_round):
+        seen, empty = 0, 0
+        for left in reversed(range(self._policy.steps_per_round)):
             chosen = self._chosen(mechanism)
-            for group in whole_units(self._task, chosen, self._settings.physical_batch):
-                loss += self._accumulate(optimizer, group)
+            self._share.lead(Order(chosen, self._level, last=not left), optimizer)
             optimizer.finish(anchor)
-            seen, empty = seen + sum(map(len, chosen)), empty + (not chosen)
-        mean = loss / seen if seen else None
+            seen += sum(len(examples) for _, examples in chosen)
+            empty += not chosen
+        mean = optimizer.loss / seen if seen else None
         self.report = LocalReport(mean, seen, empty, optimizer.left_out, self._level)
         return mechanism.release(read(self._network.model) - weights)
 
-    def _chosen(self, mechanism: GaussianMechanism) -> list[list[E]]:
+    def _chosen(self, mechanism: GaussianMechanism) -> Drawn:
         """A step's units, each with the examples of it that take part."""
         most = self._settings.records_per_unit
-        sampled = [self.units[i] for i in mechanism.sample(len(self.units))]
-        return [[unit[i] for i in mechanism.subset(len(unit), most)] for unit in sampled]
-
-    def _accumulate(self, optimizer: PrivateOptimizer, group: WholeUnits[B]) -> float:
-        loss = 0.0
-        recorder = self._network.recorder
-        if group.single:
-            for owners, batch in group.batches:
-                with recorder.recording(len(owners), "norms") as tape:
-                    loss += self._backward(len(owners), batch)
-                optimizer.add(tape)
-            return loss
-        gathered = Gathered(recorder.parameters, group.units)
-        for owners, batch in group.batches:
-            with recorder.recording(len(owners), "samples") as tape:
-                loss += self._backward(len(owners), batch)
-            gathered.add(tape, owners)
-        optimizer.add(gathered)
-        return loss
-
-    def _backward(self, size: int, batch: B) -> float:
-        """The batch's summed loss, after its backward pass."""
-        losses = self._task.losses(self._network.model, batch)
-        if losses.shape != (size,):
-            raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
-        torch.autograd.backward(losses.sum())
-        return float(losses.detach().nan_to_num(0, 0, 0).sum())
+        sampled = map(int, mechanism.sample(len(self.units)))
+        return [(unit, mechanism.subset(len(self.units[unit]), most)) for unit in sampled]
 
     @property
     def _level(self) -> float | None:
         return self._clipping.level if isinstance(self._clipping, Adaptive) else None
-
-
-def _examples(
-    task: Losses[E, B], records: Sequence[Record], unit: PrivacyUnit
-) -> list[Sequence[E]]:
-    """The examples of each unit that has any."""
-    if unit is PrivacyUnit.FUNCTION:
-        return [(example,) for example in task.examples(records)]
-    found = (task.examples(own) for own in units(records, unit))
-    return [examples for examples in found if len(examples)]
 
 
 def clip(values: np.ndarray[Any, np.dtype[np.float32]], norm: float) -> Vector:
