@@ -2,13 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes train as one does: the same units, sums, noise and ε; and fail as one."""
 
+import os
+import re
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import other_ranks
 import pytest
+import torch
+from few_numbers import BUDGET, agreement_of, plan
+from officers import open_real
 from other_ranks import SIGMA, others
 from scipy import stats
 from torch import nn
@@ -19,9 +27,12 @@ from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.release import GaussianMechanism
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
+from fedcode.rounds.member import Member
 from fedcode.training.ranks import Alone
 from fedcode.training.shares import Order, Share, assist
+from fedcode.wire import RefusalCode, decode
 
+EXAMPLE = Path(__file__).parents[2] / "examples/ranks/member.py"
 FILE = PrivacyUnit.FILE
 DATA = records([3, 9, 2, 30, 5, 14, 1, 8, 22])
 WIDE = units_of([1, 4, 2, 7, 3])
@@ -112,7 +123,7 @@ def test_two_ranks_train_as_one_does(clipping, changes, tmp_path) -> None:
     alone, several = both(tmp_path, ToyTask(scale=3.0), DATA, settings, rounds=2)
     agree(alone, several)
     assert len(alone[0]) == 8
-    assert any(0 < np.linalg.norm(total) for _, total in alone[0])
+    assert any(np.linalg.norm(total) > 0 for _, total in alone[0])
 
 
 @pytest.mark.parametrize("clipping", ["flat", "adaptive"])
@@ -232,6 +243,27 @@ def test_where_a_rank_fails_all_do_and_the_charge_is_spent(mistake, tmp_path) ->
     assert took < 5
 
 
+def test_a_member_one_of_whose_ranks_fails_answers_so_and_has_paid(tmp_path) -> None:
+    settings = settings_of(sampling_rate=1.0)
+    mistake = other_ranks.failing
+    with (
+        others(tmp_path, ToyTask(), DATA, settings, mistake=mistake) as found,
+        BudgetLedger.open(":memory:") as ledger,
+    ):
+        training = training_of(ToyTask(), DATA, settings, found.ranks)
+        agreement = agreement_of(
+            weights=training.size, training=settings, noise_multiplier=SIGMA, roster=("a",)
+        )
+        open_real(ledger, "code", epsilon=200.0)
+        cost = BUDGET.cost(SIGMA, 1.0, 1)
+        member = Member("a", "code", agreement, cost, 10 * cost.nano, ledger, training.trainer)
+        for number in (1, 2):
+            asked = plan(agreement, number, weights=np.zeros(training.size, np.float32))
+            answer = decode(member.answer(asked), weights=training.size)
+            assert answer.code is RefusalCode.FAILED
+            assert ledger.spent("code") == cost.nano, "once: the next round is given back"
+
+
 def test_a_rank_that_does_not_answer_is_not_waited_for_without_end(tmp_path) -> None:
     errors, used, exits, took = failed_round(tmp_path, other_ranks.hanging, timeout=1.0)
     assert "did not answer in time" in errors[0]
@@ -265,14 +297,17 @@ def test_where_rank_0_fails_the_others_do(tmp_path) -> None:
 
 
 def test_where_rank_0_leaves_by_an_error_the_others_do_not_wait(tmp_path) -> None:
-    settings = settings_of()
-    with (
-        pytest.raises(ValueError, match="left"),
-        others(tmp_path, ToyTask(), DATA, settings) as found,
-    ):
-        training_of(ToyTask(), DATA, settings, found.ranks)
-        raise ValueError("left")
-    assert found.exits == [1]
+    left = []
+
+    def leave():
+        with others(tmp_path, ToyTask(), DATA, settings_of()) as found:
+            left.append(found)
+            training_of(ToyTask(), DATA, settings_of(), found.ranks)
+            raise ValueError("left")
+
+    with pytest.raises(ValueError, match="left"):
+        leave()
+    assert left[0].exits == [1]
 
 
 def test_a_round_that_rank_0_cannot_release_does_not_end_the_training(tmp_path) -> None:
@@ -303,6 +338,21 @@ def test_weights_that_drift_apart_are_found(tmp_path) -> None:
         with pytest.raises(TrainingError, match="did not have the same weights"):
             training.change()
     assert found.exits == [1]
+
+
+# The program of a person.
+
+
+def test_the_example_trains_under_torchrun() -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", str(EXAMPLE)],
+        capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "rank 1 on cpu assisted in 6 steps" in done.stdout or torch.cuda.is_available()
+    losses = re.findall(r"round \d on 2 ranks: loss (\d\.\d\d)", done.stdout)
+    assert len(losses) == 3
 
 
 # The parts.
