@@ -27,9 +27,9 @@ from fedcode.record import PrivacyUnit
 from fedcode.rounds.member import Member
 from fedcode.tasks.completion import CompletionTask
 from fedcode.training import network
+from fedcode.training.assist import assist
 from fedcode.training.private import PrivateNetwork, PrivateTrainer
 from fedcode.training.ranks import Distributed, Ranks
-from fedcode.training.shares import assist
 from fedcode.weights import Vector
 from fedcode.wire import Plan, Refusal, decode, encode
 

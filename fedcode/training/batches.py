@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -52,6 +53,12 @@ def whole_units(
             all(len(unit) == 1 for unit in group),
             (([owner for owner, _ in part], task.collate([e for _, e in part])) for part in parts),
         )
+
+
+def passes(ordered: Sequence[Sequence[E]], size: int) -> int:
+    """How many batches :func:`whole_units` makes of units that are in its order already."""
+    groups = (ordered[start : start + size] for start in range(0, len(ordered), size))
+    return sum(math.ceil(sum(map(len, group)) / size) for group in groups)
 
 
 def examples_by_unit(

@@ -27,9 +27,9 @@ from fedcode.record import Record
 from fedcode.task import Losses
 from fedcode.trainer import LocalReport
 from fedcode.training.batches import examples_by_unit
-from fedcode.training.clipping import Adaptive, Clipping, clipping_of, layers
-from fedcode.training.network import device, read, write
-from fedcode.training.optimizers import AdamBC, optimizer_of
+from fedcode.training.clipping import Adaptive, Clipping, clipping_of, denominator, layers
+from fedcode.training.network import device
+from fedcode.training.optimizers import AdamBC, anchor_of, optimizer_of
 from fedcode.training.per_record.recorder import Recorder
 from fedcode.training.per_record.tape import PLACES
 from fedcode.training.per_record.verify import verify
@@ -92,7 +92,8 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
         mechanism: draws the noise of each step.
         settings: FedProx' mu and the nominal batch.
         clipping: what gradients are multiplied by; an adaptive one moves with every step.
-        layers: the number of its layer for each parameter of the optimizer.
+        layers: the number of its layer for each parameter.
+        share: this rank's, whose parameters are trained.
     """
 
     def __init__(
@@ -102,9 +103,9 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
         settings: TrainingSettings,
         clipping: Clipping,
         layers: Sequence[int],
+        share: Share[Any, Any],
     ) -> None:
-        trained = [p for group in optimizer.param_groups for p in group["params"]]
-        ClippedSums.__init__(self, trained, clipping, layers)
+        ClippedSums.__init__(self, share.parameters, clipping, layers)
         DPOptimizer.__init__(
             self,
             optimizer,
@@ -115,6 +116,7 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
         )
         self._mechanism = mechanism
         self._settings = settings
+        self._share = share
 
     def add_noise(self) -> None:
         """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
@@ -128,12 +130,11 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
 
     def scale_grad(self) -> None:
         """Divides by the agreement's nominal batch, never by the batch that was drawn."""
-        scale = self._clipping.scale if isinstance(self._clipping, Adaptive) else 1.0
-        denominator = self._settings.nominal_batch / scale
+        by = denominator(self._clipping, self._settings.nominal_batch)
         for parameter in self.params:
-            parameter.grad /= denominator
+            parameter.grad /= by
         if isinstance(self.original_optimizer, AdamBC):
-            self.original_optimizer.noise_std = self._mechanism.policy.std / denominator
+            self.original_optimizer.noise_std = self._mechanism.policy.std / by
 
     def adapt(self) -> None:
         """Adds noise to the votes, which are coordinates of the step's sum too, and moves on."""
@@ -143,18 +144,15 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
             self._clipping.adapt(float(noised[0]), self._settings.nominal_batch)
         self._votes = 0.0
 
-    def finish(self, anchor: dict[nn.Parameter, Tensor] | None) -> None:
+    def finish(self, anchor: dict[nn.Parameter, Tensor]) -> None:
         """Noise, denominator, FedProx' pull towards ``anchor``, and the optimizer's step."""
-        self.add_noise()
-        self.scale_grad()
-        self.adapt()
-        if anchor is not None:
-            for parameter, start in anchor.items():
-                pull = self._settings.proximal * (parameter.detach() - start)
-                parameter.grad = pull if parameter.grad is None else parameter.grad + pull
-        self._mechanism.end_step(self._clipped)
+        with self._share.noising():
+            self.add_noise()
+            self.scale_grad()
+            self.adapt()
+            self._mechanism.end_step(self._clipped)
         self._clipped = 0
-        self.original_optimizer.step()
+        self._share.step(self.original_optimizer, anchor)
         self.zero_grad(set_to_none=True)
 
 
@@ -194,6 +192,8 @@ class PrivateTrainer(Generic[E, B]):
     ) -> None:
         self.units = examples_by_unit(task, records, policy.unit)
         policy.check_population(len(self.units))
+        self._share = Share(task, network, self.units, settings, policy, ranks)
+        self._share.agree(records)
         network.verify(task, self.units)
         self._clipping = clipping_of(settings, level)
         self.report = LocalReport(level=self._level)
@@ -201,8 +201,6 @@ class PrivateTrainer(Generic[E, B]):
         self._settings = settings
         self._policy = policy
         self._noise = noise
-        self._share = Share(task, network, self.units, settings, ranks)
-        self._share.agree(records, policy)
 
     def train(self, weights: Vector, receipt: Receipt) -> Release:
         """K steps from ``weights``; the noised change of weights.
@@ -216,18 +214,16 @@ class PrivateTrainer(Generic[E, B]):
         """
         self._share.ready()
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
-        write(self._network.model, weights)
-        self._network.train()
+        self._share.begin(weights)
+        anchor = anchor_of(self._settings, self._share.stored)
         optimizer = PrivateOptimizer(
-            optimizer_of(self._settings, self._network.recorder.parameters),
+            optimizer_of(self._settings, self._share.stored),
             mechanism,
             self._settings,
             self._clipping,
             layers(self._network.model),
+            self._share,
         )
-        anchor = None
-        if self._settings.proximal:
-            anchor = {p: p.detach().clone() for p in optimizer.params}
         seen, empty = 0, 0
         for left in reversed(range(self._policy.steps_per_round)):
             chosen = self._chosen(mechanism)
@@ -237,7 +233,7 @@ class PrivateTrainer(Generic[E, B]):
             empty += not chosen
         mean = optimizer.loss / seen if seen else None
         self.report = LocalReport(mean, seen, empty, optimizer.left_out, self._level)
-        return mechanism.release(read(self._network.model) - weights)
+        return mechanism.release(self._share.result() - weights)
 
     def _chosen(self, mechanism: GaussianMechanism) -> Drawn:
         """A step's units, each with the examples of it that take part."""

@@ -131,7 +131,8 @@ class Distributed:
         if where.type == "cuda":
             torch.cuda.set_device(where)
         try:
-            dist.init_process_group("gloo", store, timeout, size, rank)
+            both = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
+            dist.init_process_group(both, store, timeout, size, rank)
         except ValueError as error:
             raise ConfigError(
                 f"the ranks cannot find one another: {error}", "start them by torchrun"

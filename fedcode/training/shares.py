@@ -2,33 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step's units, dealt to the ranks; what each does with its share.
 
-A rank that assists keeps nothing from one step to the next. It holds no receipt, draws nothing and
-adds no noise: it cannot, for it is given no mechanism.
+Whole units are dealt, and each is clipped by one rank. The sums meet on rank 0.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from fedcode.errors import ConfigError, TrainingError
 from fedcode.federation import TrainingSettings
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import Record
 from fedcode.task import Losses
-from fedcode.training.batches import WholeUnits, examples_by_unit, whole_units
-from fedcode.training.clipping import clipping_of, layers
-from fedcode.training.network import layout, read, trainable
+from fedcode.training.batches import WholeUnits, passes, whole_units
+from fedcode.training.network import layout, of_all, read, trainable, write
+from fedcode.training.optimizers import pull
 from fedcode.training.per_record.gathered import Gathered
 from fedcode.training.ranks import Numbers, Ranks
+from fedcode.training.sharding import hand_out, is_sharded, stored
 from fedcode.training.sums import ClippedSums
-from fedcode.weights import digest
+from fedcode.weights import Vector, digest
 
 if TYPE_CHECKING:
     from fedcode.training.private import PrivateNetwork
@@ -39,7 +41,8 @@ B = TypeVar("B")
 Drawn = Sequence[tuple[int, NDArray[np.int64]]]
 """Units of one step, each with those of its examples that take part, by number."""
 
-_READY = np.zeros(1, np.int64)
+READY, BEGIN, RESULT = (np.array([number], np.int64) for number in range(3))
+"""Orders of one number; that of a step has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,14 @@ class Share(Generic[E, B]):
 
     Args:
         task: builds batches and losses.
-        network: this rank's copy.
+        network: this rank's copy, or its part of the only one.
         units: the examples of each unit, the same on all ranks.
         settings: the member's half of a round.
+        policy: what a round pays for.
         ranks: this process and the others.
+
+    Attributes:
+        sharded: whether each rank stores a part of the network; else each has a copy.
     """
 
     def __init__(
@@ -95,18 +102,30 @@ class Share(Generic[E, B]):
         network: PrivateNetwork,
         units: Sequence[Sequence[E]],
         settings: TrainingSettings,
+        policy: PrivacyPolicy,
         ranks: Ranks,
     ) -> None:
         self._task, self._network, self._units = task, network, units
-        self._settings, self._ranks = settings, ranks
+        self._settings, self._policy, self._ranks = settings, policy, ranks
+        self.sharded = is_sharded(network.model)
 
-    def agree(self, records: Sequence[Record], policy: PrivacyPolicy) -> None:
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that are trained, as the layers see them."""
+        return self._network.recorder.parameters
+
+    @property
+    def stored(self) -> list[nn.Parameter]:
+        """The same, as this rank stores them."""
+        return stored(self._network.model)
+
+    def agree(self, records: Sequence[Record]) -> None:
         """Whether all ranks train the same, before anything else.
 
         Raises:
             ConfigError: they do not.
         """
-        if self._ranks.size > 1 and not self._ranks.agree(self._fingerprint(records, policy)):
+        if self._ranks.size > 1 and not self._ranks.agree(self._fingerprint(records)):
             raise ConfigError(
                 "the ranks do not have the same records, settings or public weights",
                 "give all of them the same files and the same seeds",
@@ -118,87 +137,93 @@ class Share(Generic[E, B]):
         Raises:
             TrainingError: one is not.
         """
-        if self._ranks.size > 1:
-            self._ranks.order(_READY)
-            self._answer()
-
-    def lead(self, order: Order, sums: ClippedSums) -> None:
-        """On rank 0: this step's units, over all ranks, added to ``sums``."""
-        if self._ranks.size > 1:
-            self._ranks.order(order.numbers())
-        self._take(order, sums)
-
-    def assist(self) -> int:
-        """On another rank: its part of all steps, until rank 0 is done.
-
-        Returns:
-            The number of steps.
-
-        Raises:
-            TrainingError: here or on another rank something failed. It is said when rank 0 is done,
-                which has an answer to give.
-        """
-        steps, failure = 0, None
-        while (numbers := self._ranks.order(None)).size:
-            try:
-                if numbers.size == _READY.size:
-                    self._answer()
-                    continue
-                self._assist(Order.of(numbers))
-                steps += 1
-            except Exception as error:  # noqa: BLE001  whatever it was, rank 0 was told
-                failure = error
-        if failure is not None:
-            raise failure
-        return steps
-
-    def _fingerprint(self, records: Sequence[Record], policy: PrivacyPolicy) -> bytes:
-        """SHA-256 over all that the ranks must have in common; it stays among them."""
-        model = self._network.model
-        lengths = [[self._task.length(example) for example in unit] for unit in self._units]
-        found = hashlib.sha256()
-        for part in (self._settings, policy, layout(model), lengths, *records):
-            found.update(f"{part!r}\n".encode("utf-8", "surrogatepass"))
-        trained = trainable(model)
-        for name, values in model.state_dict().items():
-            if name not in trained:
-                raw = values.cpu().contiguous().flatten().view(torch.uint8)
-                found.update(name.encode() + raw.numpy().tobytes())
-        return found.digest()
-
-    def _answer(self) -> None:
+        self._order(READY)
         with self._ranks.together():
             pass
 
-    def _assist(self, order: Order) -> None:
-        recorder, model = self._network.recorder, self._network.model
-        clipping = clipping_of(self._settings, order.level)
-        self._network.train()
-        self._take(order, ClippedSums(recorder.parameters, clipping, layers(model)))
+    def begin(self, weights: Vector) -> None:
+        """On rank 0: a round, from ``weights``."""
+        layout(self._network.model).unflatten(weights)  # fails, if it does, while nobody waits
+        if self.sharded:
+            self._order(BEGIN)
+        self.write(weights)
 
-    def _take(self, order: Order, sums: ClippedSums) -> None:
-        ranks = self._ranks
-        ranks.spread([p.detach() for p in self._network.recorder.parameters])
+    def lead(self, order: Order, sums: ClippedSums) -> None:
+        """On rank 0: this step's units, over all ranks, added to ``sums``."""
+        self._order(order.numbers())
+        self.take(order, sums)
+
+    def noising(self) -> AbstractContextManager[None]:
+        """On rank 0, around the noise: the others wait if they are to take the step, too."""
+        return self._ranks.together() if self.sharded else nullcontext()
+
+    def result(self) -> Vector:
+        """On rank 0: the weights, shape (d,)."""
+        if self.sharded:
+            self._order(RESULT)
+        return read(self._network.model)
+
+    def write(self, weights: Vector) -> None:
+        """Sets the weights, of which only rank 0's count, for a round."""
+        write(self._network.model, weights)
+        self._network.train()
+
+    def take(self, order: Order, sums: ClippedSums) -> None:
+        """This rank's units of a step, added to ``sums``; on rank 0 then those of all ranks."""
+        ranks, size = self._ranks, self._settings.physical_batch
+        if not self.sharded:
+            ranks.spread([p.detach() for p in self.parameters])
         with ranks.together():
-            own = self._dealt(order.drawn)
-            for group in whole_units(self._task, own, self._settings.physical_batch):
+            shares = self._dealt(order.drawn)
+            for group in whole_units(self._task, shares[ranks.rank], size):
                 self._add(group, sums)
-        if order.last and ranks.size > 1:
+            if self.sharded:
+                needed = [passes(share, size) for share in shares]
+                self._keep_pace(max(needed) - needed[ranks.rank])
+        if order.last and ranks.size > 1 and not self.sharded:
             used = digest(read(self._network.model))
             if not ranks.agree(bytes.fromhex(used)):
                 raise TrainingError("the ranks did not have the same weights")
         sums.add_up(ranks)
 
-    def _dealt(self, drawn: Drawn) -> list[list[E]]:
-        """This rank's units, whole; all ranks get short and long ones.
+    def step(self, optimizer: torch.optim.Optimizer, anchor: Mapping[nn.Parameter, Tensor]) -> None:
+        """Takes a step on what this rank stores, with its part of rank 0's noised gradient."""
+        hand_out(self.parameters, self.stored)
+        pull(anchor, self._settings.proximal)
+        optimizer.step()
+
+    def _order(self, numbers: Numbers) -> None:
+        if self._ranks.size > 1:
+            self._ranks.order(numbers)
+
+    def _fingerprint(self, records: Sequence[Record]) -> bytes:
+        """SHA-256 over all that the ranks must have in common; it stays among them."""
+        model = self._network.model
+        lengths = [[self._task.length(example) for example in unit] for unit in self._units]
+        found = hashlib.sha256()
+        for part in (self._settings, self._policy, layout(model), lengths, *records):
+            found.update(f"{part!r}\n".encode("utf-8", "surrogatepass"))
+        trained = trainable(model)
+        for name, values in model.state_dict().items():
+            if name not in trained:
+                raw = of_all(values).cpu().contiguous().flatten().view(torch.uint8)
+                found.update(name.encode() + raw.numpy().tobytes())
+        return found.digest()
+
+    def _dealt(self, drawn: Drawn) -> list[list[list[E]]]:
+        """Each rank's units, whole; all ranks get short and long ones.
 
         Rank 0 gets the shorter ones: it draws the noise, too.
         """
         chosen = [[self._units[unit][i] for i in examples] for unit, examples in drawn]
-        if self._ranks.size == 1:
-            return chosen
         chosen.sort(key=lambda unit: sum(map(self._task.length, unit)))
-        return chosen[self._ranks.rank :: self._ranks.size]
+        return [chosen[rank :: self._ranks.size] for rank in range(self._ranks.size)]
+
+    def _keep_pace(self, more: int) -> None:
+        """Passes of which nothing is kept: all ranks gather a sharded layer's weights at once."""
+        for _ in range(more):
+            with self._network.recorder.recording(1, "sums"):
+                self._backward(1, self._task.collate([self._units[0][0]]))
 
     def _add(self, group: WholeUnits[B], sums: ClippedSums) -> None:
         recorder = self._network.recorder
@@ -222,29 +247,3 @@ class Share(Generic[E, B]):
             raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
         torch.autograd.backward(losses.sum())
         return float(losses.detach().nan_to_num(0, 0, 0).sum())
-
-
-def assist(
-    task: Losses[E, B],
-    network: PrivateNetwork,
-    records: Sequence[Record],
-    settings: TrainingSettings,
-    policy: PrivacyPolicy,
-    ranks: Ranks,
-) -> int:
-    """What ranks other than 0 do: their part of all rounds, until rank 0 is done.
-
-    The arguments are those that rank 0 makes its trainer of.
-
-    Returns:
-        The number of steps.
-
-    Raises:
-        ConfigError: the ranks do not train the same.
-        TrainingError: a rank failed.
-    """
-    units = examples_by_unit(task, records, policy.unit)
-    network.verify(task, units)
-    share = Share(task, network, units, settings, ranks)
-    share.agree(records, policy)
-    return share.assist()

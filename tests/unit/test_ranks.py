@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,64 +16,25 @@ import pytest
 import torch
 from few_numbers import BUDGET, agreement_of, plan
 from officers import open_real
-from other_ranks import SIGMA, others
+from other_ranks import SIGMA, agree, others, trained, training_of
 from scipy import stats
 from torch import nn
 from toy_task import ChosenGenerator, ToyTask, Training, receipt_for, records, settings_of, units_of
 
 from fedcode.errors import ConfigError, PrivacyError, TrainingError
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.privacy.release import GaussianMechanism
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.member import Member
+from fedcode.training.assist import assist
 from fedcode.training.ranks import Alone
-from fedcode.training.shares import Order, Share, assist
+from fedcode.training.shares import Order, Share
 from fedcode.wire import RefusalCode, decode
 
 EXAMPLE = Path(__file__).parents[2] / "examples/ranks/member.py"
 FILE = PrivacyUnit.FILE
 DATA = records([3, 9, 2, 30, 5, 14, 1, 8, 22])
 WIDE = units_of([1, 4, 2, 7, 3])
-TOLERANCE = 1e-5
-
-
-@contextmanager
-def recorded():
-    """Of each step all that gets noise, as one vector, and how many units it is of."""
-    noised, end = GaussianMechanism.noised, GaussianMechanism.end_step
-    steps, now = [], []
-
-    def watch(self, clipped):
-        now.append(np.ravel(clipped.values).astype(np.float64))
-        return noised(self, clipped)
-
-    def ended(self, units):
-        end(self, units)
-        steps.append((units, np.concatenate(now)))
-        now.clear()
-
-    with (
-        patch.object(GaussianMechanism, "noised", watch),
-        patch.object(GaussianMechanism, "end_step", ended),
-    ):
-        yield steps
-
-
-def training_of(task, data, settings, ranks=None, **options):
-    return Training(task, data, settings, noise_multiplier=SIGMA, ranks=ranks, **options)
-
-
-def trained(task, data, settings, *, generator=None, rounds=1, ranks=None, **options):
-    """The steps' sums, the last round's change, its report and what the ledger says."""
-    generator = generator or SeededGenerator(1, "ranks")
-    training = training_of(task, data, settings, ranks, generator=generator, **options)
-    with recorded() as steps, BudgetLedger.open(":memory:") as ledger:
-        for _ in range(rounds):
-            receipt = receipt_for(training.policy, seeded=generator.seeded)
-            change = training.change(receipt=receipt)
-        receipt_for(training.policy, ledger=ledger, seeded=True)
-        return steps, change, training.trainer.report, ledger.epsilon("toy")
 
 
 def both(path, task, data, settings, *, size=2, unit=PrivacyUnit.FUNCTION, generator=None, **more):
@@ -87,22 +47,6 @@ def both(path, task, data, settings, *, size=2, unit=PrivacyUnit.FUNCTION, gener
         )
     assert found.exits == [0] * (size - 1)
     return alone, several
-
-
-def agree(alone, several, *, atol=2e-5):
-    """Sums within rounding; everything else the same."""
-    for (units, total), (units_too, total_too) in zip(alone[0], several[0], strict=True):
-        assert units == units_too
-        scale = max(np.linalg.norm(total), 1e-9)
-        assert np.linalg.norm(total - total_too) <= TOLERANCE * scale
-    np.testing.assert_allclose(several[1], alone[1], atol=atol)
-    one, two = alone[2], several[2]
-    assert (one.examples, one.empty_steps, one.left_out) == (
-        two.examples, two.empty_steps, two.left_out,
-    )  # fmt: skip
-    assert two.loss == (one.loss and pytest.approx(one.loss, rel=1e-5))
-    assert two.level == (one.level and pytest.approx(one.level, rel=1e-5))
-    assert alone[3] == several[3]
 
 
 @pytest.mark.parametrize(
