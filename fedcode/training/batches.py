@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -11,6 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcode.record import PrivacyUnit, Record, units
 from fedcode.task import Losses
 
 E = TypeVar("E")
@@ -51,6 +53,22 @@ def whole_units(
             all(len(unit) == 1 for unit in group),
             (([owner for owner, _ in part], task.collate([e for _, e in part])) for part in parts),
         )
+
+
+def passes(ordered: Sequence[Sequence[E]], size: int) -> int:
+    """How many batches :func:`whole_units` makes of units that are in its order already."""
+    groups = (ordered[start : start + size] for start in range(0, len(ordered), size))
+    return sum(math.ceil(sum(map(len, group)) / size) for group in groups)
+
+
+def examples_by_unit(
+    task: Losses[E, B], records: Sequence[Record], unit: PrivacyUnit
+) -> list[Sequence[E]]:
+    """The examples of each unit that has any."""
+    if unit is PrivacyUnit.FUNCTION:
+        return [(example,) for example in task.examples(records)]
+    found = (task.examples(own) for own in units(records, unit))
+    return [examples for examples in found if len(examples)]
 
 
 def shuffled_batches(

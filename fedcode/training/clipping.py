@@ -148,6 +148,11 @@ def clipping_of(settings: TrainingSettings, level: float | None = None) -> Clipp
     return Flat(norm) if settings.clipping == "flat" else Normalized(norm)
 
 
+def denominator(clipping: Clipping, nominal_batch: int) -> float:
+    """What a noised sum is divided by: the agreement's nominal batch, in units of the level."""
+    return nominal_batch / (clipping.scale if isinstance(clipping, Adaptive) else 1.0)
+
+
 def finite(squares: Tensor) -> Tensor:
     """Which units' gradients can be added: (units,), from squared norms (layers, units)."""
     return squares.sum(0).isfinite() & (squares >= 0).all(0)

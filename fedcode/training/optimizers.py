@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fedcode.federation import TrainingSettings
 
@@ -65,6 +65,25 @@ class AdamBC(torch.optim.Optimizer):
                 mean_square = (state["second"] - variance) / whole2
                 direction = state["first"] / whole1 / mean_square.clamp(min=group["floor"]).sqrt()
                 parameter.sub_(direction, alpha=group["lr"])
+
+
+def pull(anchor: Mapping[nn.Parameter, Tensor], strength: float) -> None:
+    """FedProx' pull on the gradients, towards where the round began.
+
+    Args:
+        anchor: the values then.
+        strength: mu.
+    """
+    for parameter, start in anchor.items():
+        back = strength * (parameter.detach() - start)
+        parameter.grad = back if parameter.grad is None else parameter.grad + back
+
+
+def anchor_of(
+    settings: TrainingSettings, parameters: Iterable[nn.Parameter]
+) -> dict[nn.Parameter, Tensor]:
+    """What :func:`pull` needs to know, now that a round begins."""
+    return {p: p.detach().clone() for p in parameters} if settings.proximal else {}
 
 
 def optimizer_of(

@@ -18,28 +18,32 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
-from fedcode.errors import TrainingError
 from fedcode.federation import TrainingSettings
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
-from fedcode.record import PrivacyUnit, Record, units
+from fedcode.record import Record
 from fedcode.task import Losses
 from fedcode.trainer import LocalReport
-from fedcode.training.batches import WholeUnits, whole_units
-from fedcode.training.clipping import Adaptive, Clipping, by_layer, clipping_of, finite, layers
+from fedcode.training.batches import examples_by_unit
+from fedcode.training.clipping import Adaptive, Clipping, clipping_of, denominator, layers
 from fedcode.training.memory import fitting
-from fedcode.training.network import device, read, write
-from fedcode.training.optimizers import AdamBC, optimizer_of
+from fedcode.training.network import device
+from fedcode.training.optimizers import AdamBC, anchor_of, optimizer_of
 from fedcode.training.per_record.gathered import Gathered, Gradients
 from fedcode.training.per_record.recorder import Recorder
 from fedcode.training.per_record.tape import PLACES
 from fedcode.training.per_record.verify import verify
+from fedcode.training.ranks import Alone, Ranks
+from fedcode.training.shares import Drawn, Order, Share
+from fedcode.training.sums import ClippedSums
 from fedcode.weights import Vector
 
 E = TypeVar("E")
 B = TypeVar("B")
+
+_ALONE = Alone()
 
 NoiseOf = Callable[[Receipt], SecureGenerator]
 
@@ -117,7 +121,7 @@ class PrivateNetwork:
                 module.eval()
 
 
-class PrivateOptimizer(DPOptimizer):
+class PrivateOptimizer(ClippedSums, DPOptimizer):
     """Opacus' optimizer with our clipping choices, our noise and a public denominator.
 
     Args:
@@ -125,7 +129,8 @@ class PrivateOptimizer(DPOptimizer):
         mechanism: draws the noise of each step.
         settings: FedProx' mu and the nominal batch.
         clipping: what gradients are multiplied by; an adaptive one moves with every step.
-        layers: the number of its layer for each parameter of the optimizer.
+        layers: the number of its layer for each parameter.
+        share: this rank's, whose parameters are trained.
     """
 
     def __init__(
@@ -135,8 +140,11 @@ class PrivateOptimizer(DPOptimizer):
         settings: TrainingSettings,
         clipping: Clipping,
         layers: Sequence[int],
+        share: Share[Any, Any],
     ) -> None:
-        super().__init__(
+        ClippedSums.__init__(self, share.parameters, clipping, layers)
+        DPOptimizer.__init__(
+            self,
             optimizer,
             noise_multiplier=mechanism.policy.noise_multiplier,
             max_grad_norm=mechanism.policy.clipping_norm,
@@ -145,35 +153,7 @@ class PrivateOptimizer(DPOptimizer):
         )
         self._mechanism = mechanism
         self._settings = settings
-        self._clipping, self._layers = clipping, layers
-        self._gradients: Gradients | None = None
-        self._votes = 0.0  # of this step's units, about an adaptive level
-        self._clipped = 0  # units in this step
-        self.left_out = 0  # units whose gradient was not finite, in all steps
-
-    def add(self, gradients: Gradients) -> None:
-        """Clips a gradient for each unit, adds them up, and counts the units."""
-        self._clipped += gradients.units
-        self._gradients = gradients
-        self.clip_and_accumulate()
-        self._gradients = None
-
-    def clip_and_accumulate(self) -> None:
-        """Adds the clipped gradients that were handed over to the sum.
-
-        A unit whose gradient is not finite adds nothing, and nobody is told: whether there was one
-        is as private as the gradient.
-        """
-        if self._gradients is None:
-            return
-        squares = by_layer(self._gradients.squares(), self._layers)
-        self.left_out += int((~finite(squares)).sum())
-        if isinstance(self._clipping, Adaptive):
-            self._votes += self._clipping.votes(squares)
-        factors = self._clipping.factors(squares)[self._layers]
-        for parameter, part in zip(self.params, self._gradients.sums(factors), strict=True):
-            total = parameter.summed_grad
-            parameter.summed_grad = part if total is None else total + part
+        self._share = share
 
     def add_noise(self) -> None:
         """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
@@ -187,12 +167,11 @@ class PrivateOptimizer(DPOptimizer):
 
     def scale_grad(self) -> None:
         """Divides by the agreement's nominal batch, never by the batch that was drawn."""
-        scale = self._clipping.scale if isinstance(self._clipping, Adaptive) else 1.0
-        denominator = self._settings.nominal_batch / scale
+        by = denominator(self._clipping, self._settings.nominal_batch)
         for parameter in self.params:
-            parameter.grad /= denominator
+            parameter.grad /= by
         if isinstance(self.original_optimizer, AdamBC):
-            self.original_optimizer.noise_std = self._mechanism.policy.std / denominator
+            self.original_optimizer.noise_std = self._mechanism.policy.std / by
 
     def adapt(self) -> None:
         """Adds noise to the votes, which are coordinates of the step's sum too, and moves on."""
@@ -202,18 +181,15 @@ class PrivateOptimizer(DPOptimizer):
             self._clipping.adapt(float(noised[0]), self._settings.nominal_batch)
         self._votes = 0.0
 
-    def finish(self, anchor: dict[nn.Parameter, Tensor] | None) -> None:
+    def finish(self, anchor: dict[nn.Parameter, Tensor]) -> None:
         """Noise, denominator, FedProx' pull towards ``anchor``, and the optimizer's step."""
-        self.add_noise()
-        self.scale_grad()
-        self.adapt()
-        if anchor is not None:
-            for parameter, start in anchor.items():
-                pull = self._settings.proximal * (parameter.detach() - start)
-                parameter.grad = pull if parameter.grad is None else parameter.grad + pull
-        self._mechanism.end_step(self._clipped)
+        with self._share.noising():
+            self.add_noise()
+            self.scale_grad()
+            self.adapt()
+            self._mechanism.end_step(self._clipped)
         self._clipped = 0
-        self.original_optimizer.step()
+        self._share.step(self.original_optimizer, anchor)
         self.zero_grad(set_to_none=True)
 
 
@@ -228,12 +204,14 @@ class PrivateTrainer(Generic[E, B]):
         policy: what the receipt pays for.
         noise: gives the randomness of the round that a receipt paid for.
         level: where adaptive clipping goes on; it starts at C if None.
+        ranks: the organization's processes, of which this one is rank 0; the others assist.
 
     An adaptive level lives as long as the trainer, over its rounds: it was computed from noised
     votes, and each round's charge paid for them. Where it is lost, in a restart, the next rounds
     are charged the same, and the level is found again.
 
     Raises:
+        ConfigError: the ranks do not train the same.
         TrainingError: the losses of a batch look at one another, or a layer does; or not every use
             of a weight is noted. It is found out before anything is charged or sampled.
     """
@@ -247,17 +225,16 @@ class PrivateTrainer(Generic[E, B]):
         policy: PrivacyPolicy,
         noise: NoiseOf,
         level: float | None = None,
+        ranks: Ranks = _ALONE,
     ) -> None:
-        self.units = _examples(task, records, policy.unit)
+        self.units = examples_by_unit(task, records, policy.unit)
         policy.check_population(len(self.units))
+        self._share = Share(task, network, self.units, settings, policy, ranks)
+        self._share.agree(records)
         network.verify(task, self.units)
-        wide = any(len(unit) > 1 for unit in self.units)
-        self._size = settings.physical_batch or network.fitting(
-            task, self.units, settings.memory_mib << 20, wide=wide
-        )
+        self._share.measure()
         self._clipping = clipping_of(settings, level)
-        self.report = LocalReport(level=self._level, physical_batch=self._size)
-        self._task = task
+        self.report = LocalReport(level=self._level, physical_batch=self._share.size)
         self._network = network
         self._settings = settings
         self._policy = policy
@@ -270,78 +247,48 @@ class PrivateTrainer(Generic[E, B]):
         without noise what was sampled.
 
         Raises:
-            TrainingError: there is not one loss per example, or the weights have run away.
+            TrainingError: there is not one loss per example, the weights have run away, or a rank
+                failed.
         """
+        self._share.ready()
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
-        write(self._network.model, weights)
-        self._network.train()
+        self._share.begin(weights)
+        anchor = anchor_of(self._settings, self._share.stored)
         optimizer = PrivateOptimizer(
-            optimizer_of(self._settings, self._network.recorder.parameters),
+            optimizer_of(self._settings, self._share.stored),
             mechanism,
             self._settings,
             self._clipping,
             layers(self._network.model),
+            self._share,
         )
-        anchor = None
-        if self._settings.proximal:
-            anchor = {p: p.detach().clone() for p in optimizer.params}
-        loss, seen, empty = 0.0, 0, 0
-        for _ in range(self._policy.steps_per_round):
+        seen, empty = 0, 0
+        for left in reversed(range(self._policy.steps_per_round)):
             chosen = self._chosen(mechanism)
-            for group in whole_units(self._task, chosen, self._size):
-                loss += self._accumulate(optimizer, group)
+            self._share.lead(Order(chosen, self._level, last=not left), optimizer)
             optimizer.finish(anchor)
-            seen, empty = seen + sum(map(len, chosen)), empty + (not chosen)
-        mean = loss / seen if seen else None
+            seen += sum(len(examples) for _, examples in chosen)
+            empty += not chosen
+        mean = optimizer.loss / seen if seen else None
         self.report = LocalReport(
-            mean, seen, empty, optimizer.left_out, self._level, physical_batch=self._size
+            mean,
+            seen,
+            empty,
+            optimizer.left_out,
+            self._level,
+            physical_batch=self._share.size,
         )
-        return mechanism.release(read(self._network.model) - weights)
+        return mechanism.release(self._share.result() - weights)
 
-    def _chosen(self, mechanism: GaussianMechanism) -> list[list[E]]:
+    def _chosen(self, mechanism: GaussianMechanism) -> Drawn:
         """A step's units, each with the examples of it that take part."""
         most = self._settings.records_per_unit
-        sampled = [self.units[i] for i in mechanism.sample(len(self.units))]
-        return [[unit[i] for i in mechanism.subset(len(unit), most)] for unit in sampled]
-
-    def _accumulate(self, optimizer: PrivateOptimizer, group: WholeUnits[B]) -> float:
-        loss = 0.0
-        recorder = self._network.recorder
-        if group.single:
-            for owners, batch in group.batches:
-                with recorder.recording(len(owners), "norms") as tape:
-                    loss += self._backward(len(owners), batch)
-                optimizer.add(tape)
-            return loss
-        gathered = Gathered(recorder.parameters, group.units)
-        for owners, batch in group.batches:
-            with recorder.recording(len(owners), "samples") as tape:
-                loss += self._backward(len(owners), batch)
-            gathered.add(tape, owners)
-        optimizer.add(gathered)
-        return loss
-
-    def _backward(self, size: int, batch: B) -> float:
-        """The batch's summed loss, after its backward pass."""
-        losses = self._task.losses(self._network.model, batch)
-        if losses.shape != (size,):
-            raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
-        torch.autograd.backward(losses.sum())
-        return float(losses.detach().nan_to_num(0, 0, 0).sum())
+        sampled = map(int, mechanism.sample(len(self.units)))
+        return [(unit, mechanism.subset(len(self.units[unit]), most)) for unit in sampled]
 
     @property
     def _level(self) -> float | None:
         return self._clipping.level if isinstance(self._clipping, Adaptive) else None
-
-
-def _examples(
-    task: Losses[E, B], records: Sequence[Record], unit: PrivacyUnit
-) -> list[Sequence[E]]:
-    """The examples of each unit that has any."""
-    if unit is PrivacyUnit.FUNCTION:
-        return [(example,) for example in task.examples(records)]
-    found = (task.examples(own) for own in units(records, unit))
-    return [examples for examples in found if len(examples)]
 
 
 def clip(values: np.ndarray[Any, np.dtype[np.float32]], norm: float) -> Vector:

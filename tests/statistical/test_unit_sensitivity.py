@@ -102,7 +102,7 @@ def test_whatever_the_sizes_the_cap_and_the_batches(sizes, cap, batch, seed) -> 
 
 
 def test_clipping_record_by_record_moves_it_further(monkeypatch) -> None:
-    monkeypatch.setattr("fedcode.training.private.whole_units", record_by_record)
+    monkeypatch.setattr("fedcode.training.shares.whole_units", record_by_record)
     end = GaussianMechanism.end_step  # nobody counts what is clipped
     monkeypatch.setattr(GaussianMechanism, "end_step", lambda self, _: end(self, self._sampled))
     same = [owned(record(i, *[1, 2] * 10), i // 8) for i in range(24)]

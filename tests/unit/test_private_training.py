@@ -467,7 +467,7 @@ def test_a_batch_of_a_loader_is_refused(monkeypatch, size) -> None:
     def loaded(self, mechanism):
         mechanism.sample(len(self.units))
         order = np.random.default_rng(1).permutation(len(self.units))
-        return [self.units[i] for i in order[:size]]
+        return [(i, np.arange(len(self.units[i]))) for i in order[:size]]
 
     training = Training(ToyTask(), DATA, settings_of(), generator=ChosenGenerator([0, 2, 3, 6]))
     training.change()

@@ -18,6 +18,7 @@ from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import PrivacyUnit, Record, UnitId
 from fedcode.training.network import layout, write
 from fedcode.training.private import PrivateNetwork, PrivateTrainer
+from fedcode.training.ranks import Alone
 
 WORDS, PADDING, LONGEST = 8, 0, 50
 
@@ -156,6 +157,7 @@ class Training:
         noise_multiplier=1.0,
         unit=PrivacyUnit.FUNCTION,
         level=None,
+        ranks=None,
     ):
         self.generator = generator or ChosenGenerator()
         torch.manual_seed(1)  # weights that are frozen are the same in all networks
@@ -164,8 +166,9 @@ class Training:
         coordinates = settings.coordinates(self.size)
         self.policy = policy_of(settings, coordinates, noise_multiplier, unit)
         self.trainer = PrivateTrainer(
-            task, self.network, data, settings, self.policy, lambda _: self.generator, level
-        )
+            task, self.network, data, settings, self.policy, lambda _: self.generator, level,
+            ranks or Alone(),
+        )  # fmt: skip
 
     def change(self, weights=None, receipt=None):
         """One round from ``weights`` (the initial ones if None): the change of weights."""

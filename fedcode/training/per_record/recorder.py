@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -16,6 +16,7 @@ from fedcode.errors import TrainingError
 from fedcode.training.per_record.outer import Samples
 from fedcode.training.per_record.rules import Rule, batch_first, rules
 from fedcode.training.per_record.tape import PLACES, Buffers, Keep, Tape
+from fedcode.training.sharding import kind, stored, whole
 
 
 class Recorder:
@@ -31,7 +32,8 @@ class Recorder:
         TrainingError: a layer has no rule, or mixes records.
 
     Attributes:
-        parameters: the trained ones, in the model's order; tied ones stand once.
+        parameters: the trained ones, in the model's order; tied ones stand once. Of a sharded
+            model the whole ones, which hold values only while their layers compute.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Recorder:
         for name, layer in model.named_modules():
             if layer not in ruled and _trains(layer):
                 raise TrainingError(
-                    f"{name or 'the network'} is a {type(layer).__name__}, which has no rule for "
+                    f"{name or 'the network'} is a {kind(layer).__name__}, which has no rule for "
                     "per-record gradients",
                     "build it of layers that have one, or let Opacus compute them: by_opacus",
                 )
-        self._hold(model, [p for p in model.parameters() if p.requires_grad], ruled, places)
+        # What FSDP gathers takes requires_grad from what is stored.
+        self._hold(model, whole(model), ruled, places, stored(model))
 
     @classmethod
     def of_sums(cls, model: nn.Module) -> Recorder:
@@ -64,9 +67,12 @@ class Recorder:
         parameters: list[nn.Parameter],
         ruled: Mapping[nn.Module, Rule],
         places: int,
+        beside: Sequence[nn.Parameter] = (),
     ) -> None:
         self.model = model
         self.parameters = parameters
+        self._trained = list(dict.fromkeys([*parameters, *beside]))
+        self._faces: dict[Tensor, Tensor] = dict(zip(beside, parameters, strict=False))
         self._rules = ruled
         self._buffers = Buffers()
         self._places = places
@@ -81,8 +87,8 @@ class Recorder:
             batch: records; None where only sums are kept.
             keep: what is wanted.
         """
-        tape = Tape(self.parameters, batch, keep, self._buffers, self._places)
-        for parameter in self.parameters:
+        tape = Tape(self.parameters, batch, keep, self._buffers, self._places, self._faces)
+        for parameter in self._trained:
             parameter.requires_grad_(False)
         for layer, rule in self._rules.items():
             layer.__dict__["forward"] = partial(rule, layer, tape)
@@ -91,7 +97,7 @@ class Recorder:
         finally:
             for layer in self._rules:
                 del layer.__dict__["forward"]
-            for parameter in self.parameters:
+            for parameter in self._trained:
                 parameter.requires_grad_(True)
 
 
@@ -118,16 +124,16 @@ def _rules_of(model: nn.Module, by_opacus: frozenset[str]) -> dict[nn.Module, Ru
     found = {named[name]: _by_opacus(name, named[name]) for name in by_opacus}
     for layer in named.values():
         trained = any(p.requires_grad for p in layer.parameters())
-        if type(layer) in known and layer not in found and trained:
-            found[layer] = known[type(layer)]
+        if kind(layer) in known and layer not in found and trained:
+            found[layer] = known[kind(layer)]
     return found
 
 
 def _by_opacus(name: str, layer: nn.Module) -> Rule:
     """The rule that asks Opacus' sampler."""
-    sampler = GradSampleModule.GRAD_SAMPLERS.get(type(layer))
+    sampler = GradSampleModule.GRAD_SAMPLERS.get(kind(layer))
     if sampler is None:
-        raise TrainingError(f"Opacus has no sampler for {name}, a {type(layer).__name__}")
+        raise TrainingError(f"Opacus has no sampler for {name}, a {kind(layer).__name__}")
 
     def rule(layer: nn.Module, tape: Tape, x: Tensor) -> Tensor:
         x = batch_first(layer, tape, x)

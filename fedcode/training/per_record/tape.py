@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -63,6 +63,7 @@ class Tape:
         keep: what is wanted.
         buffers: large tensors from the tape before, which is used up.
         places: of a typical record.
+        faces: of parameters that go by another tensor outside of their layers, that tensor.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Tape:
         keep: Keep,
         buffers: Buffers,
         places: int,
+        faces: Mapping[Tensor, Tensor] | None = None,
     ) -> None:
+        self._faces = faces or {}
         self.batch = batch
         self.keep = keep
         self._places = places
@@ -96,11 +99,11 @@ class Tape:
 
     def wants(self, parameter: Tensor | None) -> bool:
         """Whether ``parameter`` is trained."""
-        return parameter is not None and parameter in self._wanted
+        return self._face(parameter) in self._wanted
 
     def expect(self, *parameters: Tensor | None) -> None:
         """Announces, in the forward pass, one use of each: :meth:`add` will follow."""
-        self._uses.update(p for p in parameters if p is not None and p in self._wanted)
+        self._uses.update(p for p in map(self._face, parameters) if p in self._wanted)
 
     def add(self, parameter: Tensor | None, part: Callable[[], Contribution]) -> None:
         """Notes one use's gradient, in the backward pass, if ``parameter`` is trained.
@@ -108,6 +111,7 @@ class Tape:
         The last of the uses that were announced settles the parameter: its norms are computed
         while what they are made of is still in the processor's caches.
         """
+        parameter = self._face(parameter)
         if parameter is None or parameter not in self._wanted:
             return
         if self.keep == "sums":
@@ -117,6 +121,9 @@ class Tape:
         parts.append(part())
         if len(parts) == self._uses[parameter] and self.keep == "norms":
             self._settle(parameter)
+
+    def _face(self, parameter: Tensor | None) -> Tensor | None:
+        return None if parameter is None else self._faces.get(parameter, parameter)
 
     def buffer(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """Memory with anything in it, for as long as this tape is in use."""

@@ -74,11 +74,11 @@ def _verify_whole(task: Losses[E, B], recorder: Recorder, examples: Sequence[E])
         found = torch.autograd.grad(
             total, recorder.parameters, allow_unused=True, materialize_grads=True
         )
-    names = {p: name for name, p in recorder.model.named_parameters()}
-    for parameter, noted, whole in zip(recorder.parameters, tape.sums(), found, strict=True):
+    names = [name for name, p in recorder.model.named_parameters() if p.requires_grad]
+    for name, noted, whole in zip(names, tape.sums(), found, strict=True):
         if not _agree(noted.flatten(), whole.flatten()):
             raise TrainingError(
-                f"not every use of {names[parameter]} is noted",
+                f"not every use of {name} is noted",
                 "use weights by way of their layers alone",
             )
 
