@@ -93,7 +93,7 @@ def uncounted(monkeypatch):
 
 
 def test_clipping_record_by_record_is_found(monkeypatch) -> None:
-    monkeypatch.setattr("fedcode.training.private.whole_units", record_by_record)
+    monkeypatch.setattr("fedcode.training.shares.whole_units", record_by_record)
     with pytest.raises(PrivacyError, match="units were clipped"):
         step_audit(600, unit=PrivacyUnit.FILE)
     uncounted(monkeypatch)
