@@ -130,7 +130,7 @@ class PlainTrainer:
         with self._recorder.recording(None, "sums") as tape:
             loss = _backward(next(losses))
         for parameter, total in zip(self._recorder.parameters, tape.sums(), strict=True):
-            parameter.grad = total
+            parameter.grad = total if parameter.grad is None else total.add_(parameter.grad)
         return loss
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from fedcode.federation import TrainingSettings
 from fedcode.privacy.noise import SecureGenerator
@@ -117,7 +118,7 @@ class PrivateNetwork:
         """Ready to train, without dropout: it would only add to the noise."""
         self.model.train()
         for module in self.model.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, (_DropoutNd, nn.RNNBase)):
                 module.eval()
 
 

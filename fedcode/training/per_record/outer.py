@@ -7,12 +7,14 @@ products, Σ_t left_t right_tᵀ. Its squared norm is Σ_ts (left_t·left_s) (ri
 two Gram matrices and no gradient. What has no such form is written out, a gradient per record.
 
 The Gram form cancels where places pull against one another, and its rounding error grows with what
-has been cancelled. So that no norm comes out too small, it is raised by ``ROUNDING`` times
-(Σ_t |left_t| |right_t|)², which bounds the sum's terms.
+has been cancelled. So that no norm comes out too small, it is raised by :func:`rounding` times
+(Σ_t |left_t| |right_t|)², which bounds the sum's terms; and by what float32 has lost of squares
+that are too small for it, which counts where the other side is large.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple, Protocol
@@ -21,12 +23,22 @@ import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-ROUNDING = 2.0**-16
-"""Of float32's products and sums: of 2^-24 each, along chains of at most 2^8 additions (blocked
-matrix products add up in blocks of a few hundred, and blocks one after another)."""
+_EACH = 2.0**-24  # of an addition in float32
+_LANES = 16  # numbers at a time that a processor adds up
+_SMALLEST = torch.finfo(torch.float32).tiny
+_TOGETHER = 256  # numbers whose squares are added up one after another
 
 _PRODUCTS, _MEMORY = 32, 1.75
 _LONG = 128  # places from which on halves of a Gram matrix cost less than the whole
+
+
+def rounding(width: int, device: torch.device) -> float:
+    """Of a Gram matrix of vectors that are ``width`` long, over the product of their lengths.
+
+    Each addition rounds by 2^-24. On a processor, blocked products add up a few hundred numbers
+    one after another, and products of few rows a sixteenth of the vector; elsewhere it may be all.
+    """
+    return _EACH * max(256, width // _LANES if device.type == "cpu" else width)
 
 
 def prefers_gram(places: int, m: int, n: int) -> bool:
@@ -161,7 +173,7 @@ class Dense:
 def gram_of(values: Tensor) -> Gram:
     """The Gram matrix of ``values`` (batch, T, n)."""
     if values.shape[1] == 1:
-        return Gram((torch.linalg.vector_norm(values, dim=2, keepdim=True).square_(),))
+        return Gram((_squared_lengths(values.flatten(0, 1)).view(-1, 1, 1),))
     panels = (
         torch.bmm(values[:, rows], values[:, columns].transpose(1, 2))
         for rows, columns in _from(values.shape[1])
@@ -339,9 +351,8 @@ class Samples:
         return out if out is not None else self.pieces[0].new_zeros(shape)
 
     def squared_norms(self) -> Tensor:
-        """Shape (batch,). Row by row: float32 loses what is added to a sum of millions."""
-        norms = [torch.linalg.vector_norm(p, dim=-1, keepdim=True).flatten(1) for p in self.pieces]
-        return torch.cat(norms).square_().sum(1)
+        """Shape (batch,)."""
+        return torch.cat([_squared_lengths(piece.flatten(1)) for piece in self.pieces])
 
     def without(self, rows: Tensor) -> Samples:
         """See :meth:`Outer.without`."""
@@ -352,6 +363,17 @@ class Samples:
 
 Contribution = Outer | Bag | Samples
 """What one use of a parameter adds to each record's gradient."""
+
+
+def _squared_lengths(values: Tensor) -> Tensor:
+    """Of rows, shape (records,), a few numbers at a time.
+
+    ``vector_norm`` adds up a whole row one after another: of four million numbers it loses 1 %.
+    """
+    whole = values.shape[1] // _TOGETHER * _TOGETHER
+    parts = values[:, :whole].reshape(len(values), whole // _TOGETHER, _TOGETHER)
+    squares: Tensor = torch.linalg.vector_norm(parts, dim=2).square_().sum(1)
+    return squares + values[:, whole:].square().sum(1)
 
 
 def _time_first(values: Tensor) -> bool:
@@ -374,12 +396,31 @@ def _added_at(rows: Rows, values: Tensor, out: Tensor | None) -> Tensor:
 
 def squared_norms(parts: Sequence[Outer]) -> Tensor:
     """Of the summed gradients of one weight, never too small; shape (batch,)."""
-    found = lengths = parts[0].right.values.new_zeros(parts[0].right.values.shape[0])
+    right = parts[0].right.values
+    m, n = parts[0].left.width, parts[0].right.width
+    found = lengths = lost = right.new_zeros(right.shape[0])
     for part in parts:
-        left, right = part.left.gram(), part.right.gram()
-        found = found + left.dot(right)
-        lengths = lengths + (left.diagonal() * right.diagonal()).sqrt().sum(1)
-    for one, two in combinations(parts, 2):
-        products = one.left.times(two.left) * one.right.times(two.right)
+        one, two = part.left.gram(), part.right.gram()
+        found = found + one.dot(two)
+        of_left, of_right = one.diagonal(), two.diagonal()
+        lengths = lengths + (of_left * of_right).sqrt().sum(1)
+        lost = lost + _lost(of_left, m, n) + _lost(of_right, n, m)
+    for each, other in combinations(parts, 2):
+        products = each.left.times(other.left) * each.right.times(other.right)
         found = found + 2 * products.sum((1, 2))
-    return found.clamp(min=0) + ROUNDING * lengths.square()
+    rounded = rounding(max(m, n), right.device) * lengths.square()
+    return found.clamp(min=0) + rounded + lost.square()
+
+
+def _lost(squares: Tensor, width: int, other: int) -> Tensor:
+    """What the places of one side make of squares that the other side has lost, shape (batch,).
+
+    Each of its ``other`` products may be short of float32's smallest number.
+
+    Args:
+        squares: of this side's lengths, (batch, T).
+        width: of this side's vectors.
+        other: width of the other side's.
+    """
+    whole: Tensor = (squares + width * _SMALLEST).sqrt().sum(1)
+    return math.sqrt(other * _SMALLEST) * whole

@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
+from typing import Any
 
+import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from fedcode.errors import TrainingError
+from fedcode.models.vocabulary import TokenLosses
 from fedcode.training.per_record.outer import Samples
 from fedcode.training.per_record.rules import Rule, batch_first, rules
 from fedcode.training.per_record.tape import PLACES, Buffers, Keep, Tape
@@ -39,7 +43,7 @@ class Recorder:
     def __init__(
         self, model: nn.Module, by_opacus: Collection[str] = (), places: int = PLACES
     ) -> None:
-        _refuse_mixing(model)
+        _refuse(model)
         ruled = _rules_of(model, frozenset(by_opacus))
         for name, layer in model.named_modules():
             if layer not in ruled and _trains(layer):
@@ -53,12 +57,16 @@ class Recorder:
 
     @classmethod
     def of_sums(cls, model: nn.Module) -> Recorder:
-        """For training without privacy: layers without a rule stay autograd's."""
+        """For training without privacy: gradients are the tape's sums and what autograd adds.
+
+        Layers without a rule stay autograd's, and so does every use of a weight past its layer.
+        """
         ruled = _rules_of(model, frozenset())
-        others = {p for m in model.modules() if m not in ruled for p in m.parameters(recurse=False)}
+        held = {p for m in ruled for p in m.parameters()}
         recorder = cls.__new__(cls)
-        own = [p for p in model.parameters() if p.requires_grad and p not in others]
+        own = [p for p in model.parameters() if p.requires_grad and p in held]
         recorder._hold(model, own, ruled, PLACES)  # noqa: SLF001  of its own class
+        recorder._alone = False  # noqa: SLF001
         return recorder
 
     def _hold(
@@ -76,6 +84,12 @@ class Recorder:
         self._rules = ruled
         self._buffers = Buffers()
         self._places = places
+        self._alone = True  # no gradients by autograd beside the tape's
+
+    @property
+    def movable(self) -> list[nn.Parameter]:
+        """Parameters whose values can be changed in place: none of a sharded model."""
+        return [p for p in self.parameters if self._faces.get(p) is p]
 
     @contextmanager
     def recording(self, batch: int | None, keep: Keep = "norms") -> Iterator[Tape]:
@@ -88,17 +102,16 @@ class Recorder:
             keep: what is wanted.
         """
         tape = Tape(self.parameters, batch, keep, self._buffers, self._places, self._faces)
-        for parameter in self._trained:
-            parameter.requires_grad_(False)
+        if self._alone:
+            _require(self._trained, wanted=False)
         for layer, rule in self._rules.items():
-            layer.__dict__["forward"] = partial(rule, layer, tape)
+            layer.__dict__["forward"] = partial(_called, rule, layer, tape)
         try:
             yield tape
         finally:
             for layer in self._rules:
                 del layer.__dict__["forward"]
-            for parameter in self._trained:
-                parameter.requires_grad_(True)
+            _require(self._trained, wanted=True)
 
 
 def _trains(layer: nn.Module) -> bool:
@@ -106,7 +119,36 @@ def _trains(layer: nn.Module) -> bool:
     return any(p.requires_grad for p in layer.parameters(recurse=False))
 
 
-def _refuse_mixing(model: nn.Module) -> None:
+def _called(rule: Rule, layer: nn.Module, tape: Tape, *args: Any, **given: Any) -> Any:
+    """What a layer gives by its rule; autograd has no part in its weights.
+
+    A rule's parameters have the order of ``forward``'s, not its names.
+    """
+    if given:
+        bound = signature(kind(layer).forward).bind(layer, *args, **given)
+        bound.apply_defaults()
+        args = bound.args[1:]
+    own = [p for p in layer.parameters() if p.requires_grad and tape.wants(p)]
+    _require(own, wanted=False)
+    try:
+        return rule(layer, tape, *args)
+    finally:
+        _require(own, wanted=True)
+
+
+def _require(parameters: Iterable[nn.Parameter], *, wanted: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(wanted)
+
+
+def _refuse(model: nn.Module) -> None:
+    """What no rule could help."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.dtype not in (torch.float32, torch.float64):
+            raise TrainingError(
+                f"{name} is {str(parameter.dtype).removeprefix('torch.')}, whose norms round",
+                "train float32 weights",
+            )
     for name, layer in model.named_modules():
         if isinstance(layer, _NormBase):
             raise TrainingError(
@@ -124,9 +166,18 @@ def _rules_of(model: nn.Module, by_opacus: frozenset[str]) -> dict[nn.Module, Ru
     found = {named[name]: _by_opacus(name, named[name]) for name in by_opacus}
     for layer in named.values():
         trained = any(p.requires_grad for p in layer.parameters())
-        if kind(layer) in known and layer not in found and trained:
+        if kind(layer) in known and layer not in found and trained and _is_plain(layer):
             found[layer] = known[kind(layer)]
     return found
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether ``forward`` is its type's, and so is that of an output layer that it looks into."""
+    if not isinstance(layer, TokenLosses):
+        return "forward" not in layer.__dict__
+    output = layer.output
+    hooked = output._forward_hooks or output._forward_pre_hooks  # noqa: SLF001  no public name
+    return kind(output) is nn.Linear and not hooked and _is_plain(output)
 
 
 def _by_opacus(name: str, layer: nn.Module) -> Rule:

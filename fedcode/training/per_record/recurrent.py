@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from fedcode.errors import TrainingError
 from fedcode.training.per_record.outer import Dense, Outer, ones
@@ -123,9 +123,17 @@ def _unpacked(
     alive = (time.unsqueeze(1) < lengths.to(x.device)).unsqueeze(2)
 
     def packed(y: Tensor, after: State) -> tuple[Any, Any]:
-        return pack_padded_sequence(y, lengths, enforce_sorted=False), states(after)
+        return _packed_as(inputs, y), states(after)
 
     return x, alive, packed
+
+
+def _packed_as(inputs: PackedSequence, y: Tensor) -> PackedSequence:
+    """``y`` (time, batch, hidden) in the order of ``inputs``, also where lengths are alike."""
+    _, sizes, order, back = inputs
+    rows = y if order is None else y.index_select(1, order)
+    inside = torch.arange(y.shape[1], device=y.device) < sizes.to(y.device).unsqueeze(1)
+    return PackedSequence(rows[inside], sizes, order, back)
 
 
 def _run(

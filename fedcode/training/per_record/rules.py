@@ -48,6 +48,8 @@ def batch_first(layer: nn.Module, tape: Tape, x: Tensor) -> Tensor:
 def linear(layer: nn.Linear, tape: Tape, x: Tensor) -> Tensor:
     """``nn.Linear`` on (batch, ..., n)."""
     x = batch_first(layer, tape, x)
+    if tape.batch is not None and x.dim() == 1:
+        raise TrainingError(f"{layer} was given one number for each record", "unsqueeze(1) them")
     tape.expect(layer.weight, layer.bias)
 
     def note(gradient: Tensor, entered: Tensor) -> None:
@@ -94,7 +96,9 @@ class _Linear(torch.autograd.Function):
 
 def _flat(x: Tensor) -> Tensor:
     """(batch, ..., n) as (batch, T, n)."""
-    return x.unsqueeze(1) if x.dim() == 2 else x.flatten(1, -2) if x.dim() > 3 else x
+    if x.dim() < 3:
+        return x.view(-1, 1, x.shape[-1])
+    return x.flatten(1, -2) if x.dim() > 3 else x
 
 
 def embedding(layer: nn.Embedding, tape: Tape, index: Tensor) -> Tensor:
@@ -108,13 +112,14 @@ def embedding(layer: nn.Embedding, tape: Tape, index: Tensor) -> Tensor:
     tape.expect(layer.weight)
 
     def note(gradient: Tensor) -> None:
-        rows = _rows(index.flatten(1), layer)
-        tape.add(layer.weight, lambda: Outer(rows, Dense(gradient.flatten(1, -2))))
+        first = len(index) if index.dim() > 1 else index.numel()
+        rows, width = _rows(index.reshape(first, -1), layer), layer.embedding_dim
+        tape.add(layer.weight, lambda: Outer(rows, Dense(gradient.reshape(first, -1, width))))
 
     def compute() -> Tensor:
         return F.embedding(index, layer.weight, layer.padding_idx)
 
-    if index.dim() == 1:
+    if tape.batch is not None and index.dim() == 1:
         raise TrainingError(f"{layer} was given one index for each record", "unsqueeze(1) it")
     return tape.watch(compute, [], note)
 
