@@ -35,16 +35,15 @@ def peak(work: Callable[[], object], device: torch.device) -> int:
     return int(counted.most)
 
 
-def fitting(step: Callable[[int], object], room: int, device: torch.device, most: int) -> int:
+def fitting(step: Callable[[int], object], room: int, device: torch.device) -> int:
     """How many records a step may have in memory: the largest power of two that stays in ``room``.
 
     Args:
         step: takes a number of records through one step.
         room: bytes.
         device: where.
-        most: records that there are.
     """
-    most = min(most, ENOUGH[device.type])
+    most = ENOUGH[device.type]
     few, more = 1, 4
     first = peak(partial(step, few), device)
     each = max(1.0, (peak(partial(step, more), device) - first) / (more - few))

@@ -71,7 +71,7 @@ class PrivateNetwork:
         self.model = model.to(device())
         self.recorder = Recorder(self.model, by_opacus, places)
         self._verified: Losses[Any, Any] | None = None
-        self._fitting: tuple[Losses[Any, Any], int] | None = None
+        self._fitting: tuple[Losses[Any, Any], int, int] | None = None
 
     def verify(self, task: Losses[E, B], units: Sequence[Sequence[E]]) -> None:
         """Tries, once, whether records can be told apart with this task; see the function."""
@@ -83,9 +83,9 @@ class PrivateNetwork:
     def fitting(
         self, task: Losses[E, B], units: Sequence[Sequence[E]], room: int, *, wide: bool
     ) -> int:
-        """How many of the longest examples of ``units`` a step may have in memory at once.
+        """How many examples as long as the longest of ``units`` may be in memory at once.
 
-        Measured once for each task; members that share a network share the number.
+        Members that share a network share the number, until one has longer examples.
 
         Args:
             task: gives their losses.
@@ -93,15 +93,16 @@ class PrivateNetwork:
             room: bytes for a step's tensors.
             wide: whether a unit may have several examples, whose gradients are gathered.
         """
-        if self._fitting is None or self._fitting[0] is not task:
-            every = sorted((e for unit in units for e in unit), key=task.length, reverse=True)
+        longest = max((e for unit in units for e in unit), key=task.length)
+        known = self._fitting
+        if known is None or known[0] is not task or known[1] < task.length(longest):
 
             def step(size: int) -> None:
-                self._try(task, [every[i % len(every)] for i in range(size)], wide=wide)
+                self._try(task, [longest] * size, wide=wide)
 
             self.train()
-            self._fitting = task, fitting(step, room, device(), len(every))
-        return self._fitting[1]
+            known = self._fitting = task, task.length(longest), fitting(step, room, device())
+        return known[2]
 
     def _try(self, task: Losses[E, B], examples: Sequence[E], *, wide: bool) -> None:
         """A step's gradients, as :class:`PrivateTrainer` computes them, and nothing with them."""
@@ -115,7 +116,12 @@ class PrivateNetwork:
         found.sums(found.squares().clamp(max=1))
 
     def train(self) -> None:
-        """Ready to train, without dropout: it would only add to the noise."""
+        """Ready to train, without dropout: it would only add to the noise.
+
+        Products are float32's own: with fewer digits a record's would depend on its batch.
+        """
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
         self.model.train()
         for module in self.model.modules():
             if isinstance(module, (_DropoutNd, nn.RNNBase)):

@@ -203,7 +203,7 @@ def sum_below(task, weights, level):
 
 def test_the_level_outlives_a_round_but_not_the_trainer() -> None:
     training = Training(ToyTask(), DATA, settings_of(**ADAPTIVE))
-    assert training.trainer.report == LocalReport(level=0.2, physical_batch=8)
+    assert training.trainer.report == LocalReport(level=0.2, physical_batch=64)
     training.change()
     first = training.trainer.report.level
     assert first != 0.2

@@ -5,6 +5,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 from fedcode.training.per_record.outer import Dense, Outer, Samples, squared_norms
 from fedcode.training.per_record.recorder import Recorder
@@ -53,3 +54,18 @@ def test_a_long_row_is_as_long_as_it_is() -> None:
     odd = row[:, :777]
     exact = float(odd.double().square().sum())
     assert float(Samples(odd).squared_norms()) == pytest.approx(exact, rel=1e-5)
+
+
+def test_gradients_that_cancel_are_counted_alike_whatever_the_batch_is_padded_to() -> None:
+    """Else one long record would change, all in one direction, how the others are clipped."""
+    torch.manual_seed(5)
+    half, more = 32, 7
+    x, g = torch.randn(32, half, 256), torch.randn(32, half, 192)
+    x = torch.cat([x, x + 0.003 * torch.randn_like(x)], 1)
+    g = torch.cat([g, -g + 0.003 * torch.randn_like(g)], 1)
+    padded = [F.pad(side, (0, 0, 0, more)) for side in (x, g)]
+    one = squared_norms([Outer(Dense(g), Dense(x))]).sqrt()
+    two = squared_norms([Outer(Dense(padded[1]), Dense(padded[0]))]).sqrt()
+    lengths = (x.norm(dim=2) * g.norm(dim=2)).sum(1)
+    assert (lengths > 100 * one).all(), "nothing cancels here: the test proves nothing"
+    assert ((one - two).abs() / one).max() < 1e-6

@@ -97,7 +97,7 @@ def test_ranks_with_more_batches_than_others_or_none(chosen, tmp_path) -> None:
 
 
 def test_the_noise_is_drawn_once_for_each_weight(tmp_path) -> None:
-    settings = settings_of()
+    settings = settings_of(physical_batch=32)
     alone, several = both(tmp_path, DATA, settings, generator=Noise)
     np.testing.assert_allclose(several[1], alone[1], atol=1e-6)
     assert stats.kstest(several[1], stats.norm(scale=SIGMA).cdf).pvalue > 1e-3
@@ -114,7 +114,7 @@ class Noise(SeededGenerator):
 
 
 def test_every_rank_stores_a_part_and_sees_the_whole(tmp_path) -> None:
-    settings, task = settings_of(), RecurrentTask(shards=True)
+    settings, task = settings_of(physical_batch=32), RecurrentTask(shards=True)
     with others(tmp_path, task, DATA, settings) as found:
         training = training_of(task, DATA, settings, found.ranks)
         training.change()
@@ -131,7 +131,7 @@ def test_every_rank_stores_a_part_and_sees_the_whole(tmp_path) -> None:
 
 
 def test_where_a_rank_fails_in_the_middle_of_a_pass_none_waits_without_end(tmp_path) -> None:
-    settings, task = settings_of(sampling_rate=1.0), RecurrentTask(shards=True)
+    settings, task = settings_of(sampling_rate=1.0, physical_batch=32), RecurrentTask(shards=True)
     mistake = other_ranks.failing
     with others(tmp_path, task, DATA, settings, mistake=mistake, timeout=1.5) as found:
         training = training_of(task, DATA, settings, found.ranks)
@@ -143,7 +143,7 @@ def test_where_a_rank_fails_in_the_middle_of_a_pass_none_waits_without_end(tmp_p
 
 
 def test_where_rank_0_cannot_add_noise_the_others_do_not_step(tmp_path) -> None:
-    settings, task = settings_of(), RecurrentTask(shards=True)
+    settings, task = settings_of(physical_batch=32), RecurrentTask(shards=True)
     with others(tmp_path, task, DATA, settings) as found:
         training = training_of(task, DATA, settings, found.ranks)
         with (
@@ -160,7 +160,7 @@ def test_a_network_cannot_be_sharded_without_ranks() -> None:
 
 
 def test_weights_are_read_as_they_were_written(tmp_path) -> None:
-    settings, task = settings_of(), RecurrentTask(shards=True)
+    settings, task = settings_of(physical_batch=32), RecurrentTask(shards=True)
     with others(tmp_path, task, DATA, settings) as found:
         training = training_of(task, DATA, settings, found.ranks)
         share, weights = training.trainer._share, np.arange(training.size, dtype=np.float32)

@@ -28,6 +28,8 @@ _LANES = 16  # numbers at a time that a processor adds up
 _SMALLEST = torch.finfo(torch.float32).tiny
 _TOGETHER = 256  # numbers whose squares are added up one after another
 
+_SEEN = 0.02  # of a squared norm: more than what float32 does to one whose places do not cancel
+
 _PRODUCTS, _MEMORY = 32, 1.75
 _LONG = 128  # places from which on halves of a Gram matrix cost less than the whole
 
@@ -161,6 +163,10 @@ class Dense:
             return self.values.gather(2, index.clamp(min=0)) * (index >= 0)
         return other.times(self).transpose(1, 2)
 
+    def exactly(self, rows: Tensor) -> Dense:
+        """The records of the mask ``rows`` alone, in float64."""
+        return Dense(self.values[rows].double())
+
     def without(self, rows: Tensor) -> Dense:
         """See :class:`Side`."""
         return Dense(self.values.masked_fill(rows.view(-1, 1, 1), 0))
@@ -209,6 +215,10 @@ class Rows:
             same = self.index.unsqueeze(2) == other.index.unsqueeze(1)
             return same & (self.index >= 0).unsqueeze(2)
         return other.times(self).transpose(1, 2)
+
+    def exactly(self, rows: Tensor) -> Rows:
+        """See :meth:`Dense.exactly`."""
+        return Rows(self.index[rows], self.width)
 
     def without(self, rows: Tensor) -> Rows:
         """See :class:`Side`."""
@@ -262,6 +272,11 @@ class Outer:
             left, values = left.transpose(0, 1), values.transpose(0, 1)
         a, b = left.flatten(0, 1).t(), values.reshape(-1, values.shape[2])
         return torch.mm(a, b) if out is None else out.addmm_(a, b)
+
+    def exactly(self, rows: Tensor) -> Outer:
+        """The records of the mask ``rows`` alone, in float64."""
+        left = self.left.exactly(rows)
+        return Outer(left, self.right.exactly(rows), single=self.single)
 
     def without(self, rows: Tensor) -> Outer:
         """The same with zeros for the records of the mask ``rows``, shape (batch,)."""
@@ -395,21 +410,36 @@ def _added_at(rows: Rows, values: Tensor, out: Tensor | None) -> Tensor:
 
 
 def squared_norms(parts: Sequence[Outer]) -> Tensor:
-    """Of the summed gradients of one weight, never too small; shape (batch,)."""
+    """Of the summed gradients of one weight, never too small; shape (batch,).
+
+    Where what float32 may have lost would be seen in a norm, the products are computed once more in
+    float64. Their rounding depends on how long the other records of the batch are, and with weights
+    that somebody has made for it, 256 records would all move a little when one is added.
+    """
     right = parts[0].right.values
     m, n = parts[0].left.width, parts[0].right.width
-    found = lengths = lost = right.new_zeros(right.shape[0])
+    found = _products(parts)
+    lengths = lost = found.new_zeros(found.shape)
     for part in parts:
-        one, two = part.left.gram(), part.right.gram()
-        found = found + one.dot(two)
-        of_left, of_right = one.diagonal(), two.diagonal()
+        of_left, of_right = part.left.gram().diagonal(), part.right.gram().diagonal()
         lengths = lengths + (of_left * of_right).sqrt().sum(1)
         lost = lost + _lost(of_left, m, n) + _lost(of_right, n, m)
-    for each, other in combinations(parts, 2):
-        products = each.left.times(other.left) * each.right.times(other.right)
+        part.right.forget()  # left is a bias's, too
+    raised = rounding(max(m, n), right.device) * lengths.square() + lost.square()
+    seen = (raised > _SEEN * found) & raised.isfinite()
+    if seen.any():
+        exact = _products([part.exactly(seen) for part in parts])
+        found[seen] = exact.to(found.dtype)
+    return found.clamp(min=0) + raised
+
+
+def _products(parts: Sequence[Outer]) -> Tensor:
+    """Σ_ts (left_t·left_s) (right_t·right_s) over all parts' places, shape (batch,)."""
+    found = torch.stack([part.left.gram().dot(part.right.gram()) for part in parts]).sum(0)
+    for one, two in combinations(parts, 2):
+        products = one.left.times(two.left) * one.right.times(two.right)
         found = found + 2 * products.sum((1, 2))
-    rounded = rounding(max(m, n), right.device) * lengths.square()
-    return found.clamp(min=0) + rounded + lost.square()
+    return found
 
 
 def _lost(squares: Tensor, width: int, other: int) -> Tensor:

@@ -9,6 +9,7 @@ be seen in the code. So a few records are tried, alone and in batches of two siz
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -83,7 +84,9 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 def _alone(task: Losses[E, B], recorder: Recorder, example: E) -> list[Tensor]:
     """A record's gradients as autograd has them."""
-    with torch.enable_grad():
+    with torch.enable_grad(), warnings.catch_warnings():
+        # of a sharded layer whose output is a view: nothing here works in place on one
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
         loss = task.losses(recorder.model, task.collate([example])).sum()
         return list(
             torch.autograd.grad(
