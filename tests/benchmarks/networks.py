@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fedcode.models.boltzmann import BoltzmannMachine
 from fedcode.models.vocabulary import TokenLosses
 from fedcode.training.network import device
+from fedcode.training.per_record.tape import PLACES
 
 _VOCABULARY, _WIDTH = 8192, 256
 
@@ -33,6 +34,7 @@ class Case:
         recorded: the network with its losses of each record, as the recorder wants them.
         by_record: what turns outputs into losses of each record.
         opacus: whether Opacus can train it at all.
+        places: of a record, where it has several.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Case:
     recorded: Callable[[nn.Module], nn.Module]
     by_record: Callable[[Tensor, Tensor], Tensor]
     opacus: bool = True
+    places: int = PLACES
 
 
 class Recurrent(nn.Module):
@@ -197,7 +200,8 @@ def _of_tokens(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _language(name: str, build: Callable[[bool], nn.Module], batch: int, time: int) -> Case:
     inputs = partial(_text, batch, time)
-    return Case(f"{name}, B {batch}", batch, build, inputs, LanguageLosses, _of_tokens)
+    title = f"{name}, B {batch}"
+    return Case(title, batch, build, inputs, LanguageLosses, _of_tokens, places=time)
 
 
 def _boltzmann(visible: int, hidden: int, batch: int) -> Case:

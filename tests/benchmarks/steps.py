@@ -85,7 +85,7 @@ def _recorded(
 ) -> Step:
     network, inputs = _network(case), case.inputs()
     optimizer, losses = _adam(network), case.recorded(network)
-    recorder, clipping = Recorder(losses), Flat(_NORM)
+    recorder, clipping = Recorder(losses, places=case.places), Flat(_NORM)
     numbers = layers(losses)
     own = torch.tensor(numbers, device=device())
 
