@@ -260,13 +260,17 @@ def test_stopping_leaves_neither_files_nor_processes(tmp_path, blow) -> None:
         'workers = 2\nengine = "together"\n[privacy]\nmode = "none"\n'
         "[synthetic]\nrecords = 4\nfeatures = 3\n"
     )
-    program = subprocess.Popen(
-        [PROGRAM, "population", str(toml), "--out", str(tmp_path / "out")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        program = subprocess.Popen(
+            [PROGRAM, "population", str(toml), "--out", str(tmp_path / "out")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     with program:
         for line in program.stderr:
             if line.startswith("round 2/"):
