@@ -127,9 +127,7 @@ def population(
         from fedcode.simulation.results import read_json
 
         same = before["weights"] == read_json(folder / MANIFEST)["weights"]
-        print(f"{'the same' if same else 'OTHER'} weights after every round")
-        if not same:
-            raise typer.Exit(1)
+        _say_whether("", same=same)
 
 
 @app.command()
@@ -378,6 +376,11 @@ def _compare_weights(before: dict[str, Any], folder: Path) -> None:
     now = read_json(folder / MANIFEST)["weights"]
     for task, digests in before["weights"].items():
         same = bool(digests) and digests == now.get(task)
-        print(f"{task}: {'the same' if same else 'OTHER'} weights after every round")
-        if not same:
-            raise typer.Exit(1)
+        _say_whether(f"{task}: ", same=same)
+
+
+def _say_whether(whose: str, *, same: bool) -> None:
+    """Says how a repetition ended; other weights end the program, too."""
+    print(f"{whose}{'the same' if same else 'OTHER'} weights after every round")
+    if not same:
+        raise typer.Exit(1)

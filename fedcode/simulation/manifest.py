@@ -29,11 +29,20 @@ def manifest(federation: Federation, options: Mapping[str, Any], created: str) -
     return {
         "schema": SCHEMA,
         "created": created,
-        "command": ["fedcode", *sys.argv[1:]],
         "federation": federation.model_dump(mode="json"),
         "options": dict(options),
         "seed": federation.seed,
         "seeded_noise": options["private"],
+        **surroundings(),
+        "fingerprints": {},
+        "weights": {},
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """What every run depends on beside what it was asked: the command, machine and programs."""
+    return {
+        "command": ["fedcode", *sys.argv[1:]],
         "hardware": hardware(),
         "platform": {
             "system": platform.platform(),
@@ -42,8 +51,6 @@ def manifest(federation: Federation, options: Mapping[str, Any], created: str) -
         },
         "revision": revision(),
         "packages": packages(),
-        "fingerprints": {},
-        "weights": {},
     }
 
 

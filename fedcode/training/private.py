@@ -29,10 +29,8 @@ from fedcode.task import Losses
 from fedcode.trainer import LocalReport
 from fedcode.training.batches import examples_by_unit
 from fedcode.training.clipping import Adaptive, Clipping, clipping_of, denominator, layers
-from fedcode.training.memory import fitting
 from fedcode.training.network import device
 from fedcode.training.optimizers import AdamBC, anchor_of, optimizer_of
-from fedcode.training.per_record.gathered import Gathered, Gradients
 from fedcode.training.per_record.recorder import Recorder
 from fedcode.training.per_record.tape import PLACES
 from fedcode.training.per_record.verify import verify
@@ -80,40 +78,21 @@ class PrivateNetwork:
             verify(task, self.recorder, [example for unit in units for example in unit])
             self._verified = task
 
-    def fitting(
-        self, task: Losses[E, B], units: Sequence[Sequence[E]], room: int, *, wide: bool
-    ) -> int:
-        """How many examples as long as the longest of ``units`` may be in memory at once.
+    def fitting(self, task: Losses[E, B], length: int, measure: Callable[[], int]) -> int:
+        """How many examples may be in memory at once.
 
         Members that share a network share the number, until one has longer examples.
 
         Args:
             task: gives their losses.
-            units: the organization's.
-            room: bytes for a step's tensors.
-            wide: whether a unit may have several examples, whose gradients are gathered.
+            length: of the longest example.
+            measure: finds the number for it.
         """
-        longest = max((e for unit in units for e in unit), key=task.length)
         known = self._fitting
-        if known is None or known[0] is not task or known[1] < task.length(longest):
-
-            def step(size: int) -> None:
-                self._try(task, [longest] * size, wide=wide)
-
+        if known is None or known[0] is not task or known[1] < length:
             self.train()
-            known = self._fitting = task, task.length(longest), fitting(step, room, device())
+            known = self._fitting = task, length, measure()
         return known[2]
-
-    def _try(self, task: Losses[E, B], examples: Sequence[E], *, wide: bool) -> None:
-        """A step's gradients, as :class:`PrivateTrainer` computes them, and nothing with them."""
-        size = len(examples)
-        with self.recorder.recording(size, "samples" if wide else "norms") as tape:
-            torch.autograd.backward(task.losses(self.model, task.collate(examples)).sum())
-        found: Gradients = tape
-        if wide:
-            found = Gathered(self.recorder.parameters, size)
-            found.add(tape, range(size))
-        found.sums(found.squares().clamp(max=1))
 
     def train(self) -> None:
         """Ready to train, without dropout: it would only add to the noise.

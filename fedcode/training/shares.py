@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
@@ -24,7 +25,9 @@ from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import Record
 from fedcode.task import Losses
 from fedcode.training.batches import WholeUnits, passes, whole_units
-from fedcode.training.network import layout, of_all, read, trainable, write
+from fedcode.training.clipping import clipping_of, layers
+from fedcode.training.memory import fitting
+from fedcode.training.network import device, layout, of_all, read, trainable, write
 from fedcode.training.optimizers import pull
 from fedcode.training.per_record.gathered import Gathered
 from fedcode.training.ranks import Numbers, Ranks
@@ -139,10 +142,15 @@ class Share(Generic[E, B]):
 
     def measure(self) -> None:
         """Finds out how many examples fit into this rank's memory, if nobody has said it."""
-        if not self.size:
-            wide = any(len(unit) > 1 for unit in self._units)
-            room = self._settings.memory_mib << 20
-            self.size = self._network.fitting(self._task, self._units, room, wide=wide)
+        if self.size:
+            return
+        longest = max((e for unit in self._units for e in unit), key=self._task.length)
+        room = self._settings.memory_mib << 20
+        self.size = self._network.fitting(
+            self._task,
+            self._task.length(longest),
+            lambda: fitting(partial(self._try, longest), room, device()),
+        )
 
     def ready(self) -> None:
         """On rank 0, before anything is spent: whether all ranks are there.
@@ -204,6 +212,14 @@ class Share(Generic[E, B]):
         hand_out(self.parameters, self.stored)
         pull(anchor, self._settings.proximal)
         optimizer.step()
+
+    def _try(self, example: E, size: int) -> None:
+        """A step of so many units of one example each, of which nothing is kept."""
+        single = all(len(unit) == 1 for unit in self._units)
+        batch = self._task.collate([example] * size)
+        clipping, numbers = clipping_of(self._settings), layers(self._network.model)
+        group = WholeUnits(size, single, iter([(list(range(size)), batch)]))
+        self._add(group, ClippedSums(self.parameters, clipping, numbers))
 
     def _order(self, numbers: Numbers) -> None:
         if self._ranks.size > 1:

@@ -183,6 +183,18 @@ def weights_of_its_own():
     Share._backward = moved
 
 
+def both(path, tasks, data, settings, *, size=2, unit=FUNCTION, generator=None, **more):
+    """What one process finds with the first of ``tasks``, and what several do with the second."""
+    draw = generator or (lambda: SeededGenerator(1, "ranks"))
+    alone = trained(tasks[0], data, settings, unit=unit, generator=draw(), **more)
+    with others(path, tasks[1], data, settings, unit=unit, size=size) as found:
+        several = trained(
+            tasks[1], data, settings, unit=unit, generator=draw(), ranks=found.ranks, **more
+        )
+    assert found.exits == [0] * (size - 1)
+    return alone, several
+
+
 def failing():
     def failed(self, size, batch):
         raise ValueError("a text that may hold source code")

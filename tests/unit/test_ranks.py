@@ -23,7 +23,6 @@ from toy_task import ChosenGenerator, ToyTask, Training, receipt_for, records, s
 
 from fedcode.errors import ConfigError, PrivacyError, TrainingError
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.member import Member
 from fedcode.training.assist import assist
@@ -37,16 +36,9 @@ DATA = records([3, 9, 2, 30, 5, 14, 1, 8, 22])
 WIDE = units_of([1, 4, 2, 7, 3])
 
 
-def both(path, task, data, settings, *, size=2, unit=PrivacyUnit.FUNCTION, generator=None, **more):
+def both(path, task, data, settings, **more):
     """What one process finds, and what several do."""
-    draw = generator or (lambda: SeededGenerator(1, "ranks"))
-    alone = trained(task, data, settings, unit=unit, generator=draw(), **more)
-    with others(path, task, data, settings, unit=unit, size=size) as found:
-        several = trained(
-            task, data, settings, unit=unit, generator=draw(), ranks=found.ranks, **more
-        )
-    assert found.exits == [0] * (size - 1)
-    return alone, several
+    return other_ranks.both(path, (task, task), data, settings, **more)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +157,7 @@ def test_units_that_rank_0_did_not_draw_are_refused(mistake, message, tmp_path) 
 
 def failed_round(path, mistake, timeout=20.0):
     """A round that a rank's mistake ends, and the next: errors, receipts, exit codes, seconds."""
-    settings = settings_of(sampling_rate=1.0)
+    settings = settings_of(sampling_rate=1.0, physical_batch=9)  # else the mistake is met earlier
     with others(path, ToyTask(), DATA, settings, size=3, mistake=mistake, timeout=timeout) as found:
         training = training_of(ToyTask(), DATA, settings, found.ranks)
         receipts = [receipt_for(training.policy) for _ in range(2)]
@@ -188,7 +180,7 @@ def test_where_a_rank_fails_all_do_and_the_charge_is_spent(mistake, tmp_path) ->
 
 
 def test_a_member_one_of_whose_ranks_fails_answers_so_and_has_paid(tmp_path) -> None:
-    settings = settings_of(sampling_rate=1.0)
+    settings = settings_of(sampling_rate=1.0, physical_batch=9)  # else the mistake is met earlier
     mistake = other_ranks.failing
     with (
         others(tmp_path, ToyTask(), DATA, settings, mistake=mistake) as found,

@@ -8,7 +8,7 @@ import numpy as np
 import other_ranks
 import pytest
 import torch
-from other_ranks import FUNCTION, SIGMA, agree, others, trained, training_of
+from other_ranks import SIGMA, agree, others, training_of
 from scipy import stats
 from torch import nn
 from torch.distributed.tensor import DTensor
@@ -53,17 +53,10 @@ class RecurrentTask(ToyTask):
         return sharded(model, [model.inner, model.output]) if self.shards else model
 
 
-def both(path, data, settings, *, size=2, unit=FUNCTION, generator=None, frozen=False, **more):
+def both(path, data, settings, *, frozen=False, **more):
     """What one process finds with a whole network, and what several do with their parts of it."""
-    draw = generator or (lambda: SeededGenerator(1, "ranks"))
-    plain, task = (RecurrentTask(shards=shards, frozen=frozen) for shards in (False, True))
-    alone = trained(plain, data, settings, unit=unit, generator=draw(), **more)
-    with others(path, task, data, settings, unit=unit, size=size) as found:
-        several = trained(
-            task, data, settings, unit=unit, generator=draw(), ranks=found.ranks, **more
-        )
-    assert found.exits == [0] * (size - 1)
-    return alone, several
+    tasks = [RecurrentTask(shards=shards, frozen=frozen) for shards in (False, True)]
+    return other_ranks.both(path, tasks, data, settings, **more)
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ import torch
 from fedcode.corpus.cache import cache_folder
 from fedcode.errors import Interrupted, RunError, TrainingError
 from fedcode.privacy.ledger import BudgetLedger
-from fedcode.simulation.manifest import hardware, packages, revision
+from fedcode.simulation.manifest import surroundings
 from fedcode.simulation.population.crew import Crew, PlainWork, Processes, ThisProcess, Work
 from fedcode.simulation.population.engines import Choice, choose
 from fedcode.simulation.population.guards import (
@@ -284,18 +281,10 @@ def _manifest(settings: PopulationSettings) -> dict[str, Any]:
     return {
         "schema": MANIFEST_SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["fedcode", *sys.argv[1:]],
         "population": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "seeded_noise": settings.privacy.mode != "none",
-        "hardware": hardware(),
-        "platform": {
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "fedcode": version("fedcode"),
-        },
-        "revision": revision(),
-        "packages": packages(),
+        **surroundings(),
     }
 
 

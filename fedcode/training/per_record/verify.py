@@ -84,7 +84,9 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 def _alone(task: Losses[E, B], recorder: Recorder, example: E) -> list[Tensor]:
     """A record's gradients as autograd has them."""
-    with torch.enable_grad(), warnings.catch_warnings():
+    # dropout is off, and cuDNN has no backward pass for recurrent layers in that mode
+    own = torch.backends.cudnn.flags(enabled=False)
+    with torch.enable_grad(), own, warnings.catch_warnings():
         # of a sharded layer whose output is a view: nothing here works in place on one
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
         loss = task.losses(recorder.model, task.collate([example])).sum()
