@@ -12,12 +12,17 @@ FedcodeError
 ├── PrivacyError            a step that would break the guarantee: nothing leaves
 │   ├── BudgetExhausted     the ledger refuses the charge
 │   ├── PolicyRefusal       the organization's policy does not permit it
+│   ├── OutOfRange          a release that does not fit into the integers of a sum
 │   └── LedgerDamaged       a ledger whose rows do not chain
+├── SecureSumError          a secure sum that ends without a total: no term is revealed
+│   └── Misbehaviour        and who is to blame for it, by their own signature
 ├── TrainingError           numbers that are not finite, weights that do not fit
 └── WireError               bytes that are not one of our messages
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class FedcodeError(Exception):
@@ -32,7 +37,7 @@ class FedcodeError(Exception):
         super().__init__(message)
         self.hint = hint
 
-    def __reduce__(self) -> tuple[type[FedcodeError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[FedcodeError], tuple[Any, ...]]:
         """Errors cross process boundaries with their hints."""
         return type(self), (str(self), self.hint)
 
@@ -73,8 +78,34 @@ class PolicyRefusal(PrivacyError):
     """The organization's policy does not permit the round."""
 
 
+class OutOfRange(PrivacyError):
+    """A release that does not fit into the integers of a sum; told from its noised values."""
+
+
 class LedgerDamaged(PrivacyError):
     """The ledger's rows do not chain, or are not what this version writes."""
+
+
+class SecureSumError(FedcodeError):
+    """A secure sum ends without a total; no term is revealed."""
+
+
+class Misbehaviour(SecureSumError):
+    """Somebody broke the protocol, and has signed what proves it.
+
+    Args:
+        culprit: whose signatures prove it: a member's name, or ``coordinator``.
+        message: one line.
+        evidence: the signed messages, as they arrived.
+    """
+
+    def __init__(self, culprit: str, message: str, evidence: tuple[bytes, ...]) -> None:
+        super().__init__(message)
+        self.culprit, self.evidence = culprit, evidence
+
+    def __reduce__(self) -> tuple[type[FedcodeError], tuple[Any, ...]]:
+        """With its evidence."""
+        return type(self), (self.culprit, str(self), self.evidence)
 
 
 class TrainingError(FedcodeError):

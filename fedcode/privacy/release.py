@@ -3,12 +3,14 @@
 """What training computes, by how far it may go.
 
 ``ClippedSum`` (private, lives one step) → ``NoisedSum`` (one step) → ``Release`` (all steps, and
-paid for) → ``Unmasked``, the only one that messages are made of. None is a kind of another, so
-that a type checker refuses to send what must not leave.
+paid for) → ``Term`` (the same as integers) → ``Masked``, one term of a secure sum; or, where there
+is no masking, ``Release`` → ``Unmasked``. Messages are made of the last ones only. None is a kind
+of another, so that a type checker refuses to send what must not leave.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from fedcode.errors import PrivacyError, TrainingError
 from fedcode.privacy import _validate
+from fedcode.privacy.lattice import Lattice
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
@@ -66,12 +69,15 @@ class Release:
         receipt: what was paid.
         steps_taken: noised sums that it was computed from; must be all that were paid for.
         seeded: whether its noise can be drawn again by whoever knows a seed.
+        sum: the one step's noised sum, shape (d,), of which ``vector`` holds the values; None for
+            a change of weights.
     """
 
     vector: NDArray[np.float32] = field(repr=False)
     receipt: Receipt
     steps_taken: InitVar[int]
     seeded: bool
+    sum: NoisedSum | None = field(default=None, repr=False)
 
     def __post_init__(self, steps_taken: int) -> None:
         if not isinstance(self.receipt, Receipt):
@@ -95,6 +101,61 @@ class Release:
     def unmasked(self) -> Unmasked:
         """The term of a plain sum. The ledger must have noted it as sent before it goes."""
         return Unmasked(self)
+
+    def term(self, lattice: Lattice) -> Term:
+        """The integers that a secure sum masks.
+
+        Raises:
+            OutOfRange: the lattice does not hold them.
+        """
+        return Term(self, lattice)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """A release as the integers of a sum's lattice. It stays until it is masked.
+
+    Attributes:
+        values: shape (d,), read-only.
+    """
+
+    release: InitVar[Release]
+    lattice: InitVar[Lattice]
+    values: NDArray[np.int32] = field(init=False, repr=False)
+
+    def __post_init__(self, release: Release, lattice: Lattice) -> None:
+        if not isinstance(release, Release):
+            raise PrivacyError("a term of a sum is made from a release")
+        if release.sum is None:
+            values = lattice.points(release.vector)
+        else:
+            values = lattice.exact(release.sum.points, release.sum.spacing)
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masked:
+    """One term of a secure sum: uniform on its own, meaningful only in the total.
+
+    Attributes:
+        term: what is masked.
+        mask: modulo 2^32, shape (d,); it becomes the masked values, in its own memory.
+        values: the sum of both modulo 2^32, shape (d,), read-only.
+    """
+
+    term: InitVar[Term]
+    mask: InitVar[NDArray[np.uint32]]
+    values: NDArray[np.uint32] = field(init=False, repr=False)
+
+    def __post_init__(self, term: Term, mask: NDArray[np.uint32]) -> None:
+        if not isinstance(term, Term):
+            raise PrivacyError("only a term of a sum is masked")
+        if mask.shape != term.values.shape or mask.dtype != np.uint32:
+            raise PrivacyError("the mask is not of the term's shape")
+        np.add(mask, term.values.view(np.uint32), out=mask)
+        mask.flags.writeable = False
+        object.__setattr__(self, "values", mask)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,6 +295,21 @@ class GaussianMechanism:
         self._noised, self._sampled = 0, None
         self._steps += 1
 
+    def release_sum(self, parts: Sequence[NoisedSum]) -> Release:
+        """The one step's own noised sum, flat, for the one step that was paid for.
+
+        Args:
+            parts: all that :meth:`noised` gave in the step, in order.
+
+        Raises:
+            PrivacyError: more than one step, a step not ended, or not all coordinates.
+        """
+        points = np.concatenate([part.points.ravel() for part in parts])
+        if self._policy.steps_per_round != 1 or points.size != self._policy.weights:
+            raise PrivacyError("the sum of one whole step is released, and nothing else")
+        whole = NoisedSum(points, self._policy.spacing)
+        return self._released_as(whole.values, whole)
+
     def release(self, vector: NDArray[np.float32]) -> Release:
         """Wraps what the steps have made, shape (d,): once, and after exactly the steps paid for.
 
@@ -241,11 +317,14 @@ class GaussianMechanism:
             PrivacyError: too few steps, a step not ended, or more values than had noise.
             TrainingError: values that are not finite.
         """
-        if self._released or self._sampled is not None:
-            raise PrivacyError("released already, or in the middle of a step")
         if vector.size > self._policy.weights:
             raise PrivacyError(f"{vector.size} values, of which {self._policy.weights} had noise")
-        release = Release(vector, self._receipt, self._steps, self._generator.seeded)
+        return self._released_as(vector, None)
+
+    def _released_as(self, vector: NDArray[np.float32], whole: NoisedSum | None) -> Release:
+        if self._released or self._sampled is not None:
+            raise PrivacyError("released already, or in the middle of a step")
+        release = Release(vector, self._receipt, self._steps, self._generator.seeded, whole)
         self._released = True
         return release
 
