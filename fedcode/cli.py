@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedcode.errors import ConfigError, RunError
-from fedcode.federation import Clip, Federation, check, load, parse
+from fedcode.federation import Clip, Federation, Kind, check, load, parse
 from fedcode.record import PrivacyUnit
 from fedcode.tasks import TASKS, known
 from fedcode.terminal import run
@@ -58,6 +58,19 @@ def simulate(
             help="Also: each organization alone, without privacy, centralized, baselines.",
         ),
     ] = False,
+    secure_sum: Annotated[
+        bool | None,
+        typer.Option(
+            "--secure-sum/--no-secure-sum",
+            help="Mask what members send, or not; on, unless the file says otherwise.",
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="What members send: local-steps or gradient-sum.")
+    ] = None,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Chance that a member is lost in a round.")
+    ] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Of training and of the noise.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the result.")] = None,
@@ -76,13 +89,21 @@ def simulate(
     os.environ.update(_QUIET)
     from fedcode.simulation.run import MANIFEST, Options, repeatable
 
-    options, before = Options(not no_privacy, compare, seeds), None
+    options, before = Options(not no_privacy, compare, seeds, dropout), None
     if resume or again:
         asked = (task, rounds, epsilon, seed, no_privacy or None, compare or None)
-        _refuse_changes([*asked, seeds if seeds > 1 else None, out if resume else None])
+        more = (secure_sum, kind, dropout or None, seeds if seeds > 1 else None)
+        _refuse_changes([*asked, *more, out if resume else None])
         chosen, options, before = repeatable((resume or again or Path()) / MANIFEST)
     else:
-        chosen = _changed(_federation(federation), task, rounds, epsilon, seed)
+        if no_privacy and (secure_sum or kind or dropout):
+            raise ConfigError(
+                "without privacy nothing is masked, and nobody drops out",
+                "leave --secure-sum, --kind and --dropout out",
+            )
+        chosen = _changed(
+            _federation(federation), task, rounds, epsilon, seed, secure_sum=secure_sum, kind=kind
+        )
     folder = resume or out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005
     result = _simulate(chosen, options, folder, quiet=as_json, resume=resume is not None)
     _show(result, folder, as_json=as_json)
@@ -276,6 +297,9 @@ def _changed(
     rounds: int | None,
     epsilon: float | None,
     seed: int | None,
+    *,
+    secure_sum: bool | None,
+    kind: Kind | None,
 ) -> Federation:
     values = federation.model_dump(mode="json")
     if task is not None:
@@ -289,6 +313,13 @@ def _changed(
         values["privacy"]["epsilon"] = epsilon
     if seed is not None:
         values["seed"] = seed
+    if secure_sum is not None and secure_sum != federation.aggregation.masked:
+        colluding = federation.aggregation.colluding
+        mode = "secagg" if secure_sum else "open"
+        values["aggregation"] = {"mode": mode, "colluding": colluding}
+    if kind is not None:
+        for one in values["tasks"]:
+            one.setdefault("training", {})["kind"] = kind
     return check(values, "the command line")
 
 

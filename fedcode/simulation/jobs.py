@@ -50,6 +50,7 @@ class Job:
         folder: where the main federated run keeps ledger and checkpoints; None for all others,
             whose ledgers live in memory: they are counterfactual.
         warm: the warm start's weights; None for a task that has none.
+        dropout: the chance that a member is lost in a round of the federated arm.
     """
 
     federation: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Job:
     noise: Noise | None = None
     folder: Path | None = None
     warm: Path | None = None
+    dropout: float = 0.0
 
     @property
     def name(self) -> str:
@@ -221,6 +223,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         glimpse=prepared.glimpse if job.folder else [],
         noise=job.noise,
         seed=job.seed,
+        dropout=job.dropout,
     )
     folder = job.folder / "checkpoint" if job.folder else None
     state, rounds = load_state(folder, job.name) if folder else (None, [])
@@ -253,13 +256,14 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         **found,
         "rounds": rounds,
         "epsilon": bench.epsilon(_most_rounds(rounds)) if arm.private else None,
+        "epsilon_release": bench.released(rounds) if arm.key == "federated" else None,
         "weights": len(state.weights),
     }
 
 
 def _most_rounds(rounds: Sequence[Mapping[str, Any]]) -> int:
-    """In how many rounds the member took part that took part in most."""
-    taken = Counter(name for line in rounds for name in line["survivors"])
+    """In how many rounds the member was charged that was charged in most."""
+    taken = Counter(name for line in rounds for name in line["charged"])
     return max(taken.values(), default=0)
 
 
