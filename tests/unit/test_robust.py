@@ -106,6 +106,18 @@ def test_each_rule_is_what_its_paper_says(case) -> None:
         np.testing.assert_allclose(found, naive_centred_clipping(plain, RADIUS), **close)
 
 
+def test_krum_counts_the_nearest_that_its_paper_counts() -> None:
+    """With one neighbour more or less it would often choose another update."""
+    other = {-1: 0, 1: 0}
+    for seed in range(60):
+        rows = np.random.default_rng(seed).standard_normal((9, 2)).astype(np.float32)
+        chosen = {f: int(np.argmin(naive_scores(rows.tolist(), f))) for f in (1, 2, 3)}
+        np.testing.assert_array_equal(result(rows, "krum", 2), rows[chosen[2]])
+        for change in other:
+            other[change] += chosen[2] != chosen[2 + change]
+    assert min(other.values()) > 10
+
+
 @pytest.fixture
 def identity():
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
