@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, SMALLEST_GROUP
 from fedcode.record import PrivacyUnit, Role
@@ -30,6 +30,8 @@ from fedcode.strict import (
 
 Seed = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
 Clip = Literal["flat", "per-layer", "normalized", "adaptive"]
+Kind = Literal["local-steps", "gradient-sum"]
+SharedMetric = Literal["units", "loss"]
 Norm = Annotated[float, Field(ge=1e-6, le=1e6, strict=True)]
 """Of gradients whose squares float32 holds."""
 
@@ -48,6 +50,12 @@ on what it shares a batch with, and over thousands of records that is no longer 
 """
 
 
+def _each_once(names: tuple[SharedMetric, ...]) -> tuple[SharedMetric, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a metric is named twice")
+    return tuple(sorted(names))
+
+
 class PrivacySettings(Strict):
     """What every organization is promised, over all tasks of the federation together.
 
@@ -63,10 +71,13 @@ class PrivacySettings(Strict):
 
 
 class TrainingSettings(Strict):
-    """One member's half of a round: K local DP-SGD steps.
+    """One member's half of a round: K noised sums of clipped gradients.
 
     Attributes:
-        steps_per_round: K.
+        kind: ``local-steps`` takes K DP-SGD steps and releases the change of weights (DP-FedAvg);
+            ``gradient-sum`` takes no step and releases its one noised sum, which the coordinator
+            takes a step with (DP-FedSGD).
+        steps_per_round: K; 1 for ``gradient-sum``.
         sampling_rate: of units, Poisson, per step; the same for every member, and public.
         records_per_unit: of a sampled unit so many records take part in a step at most, others in
             every step. A function is one record.
@@ -79,9 +90,13 @@ class TrainingSettings(Strict):
         quantile_rate: of ``adaptive``: how fast the level moves.
         noise_multiplier: std of the noise over the sensitivity; calibrated to the budget where it
             is absent.
+        metrics: what leaves beside the weights, each as one more coordinate of the noised sum:
+            ``units``, how many a step found, and ``loss`` (``fedcode.metrics``).
+        loss_clip: of ``loss``: a unit's mean loss counts as so much at most.
         optimizer: the member's optimizer; ``adam-bc`` is Adam that takes the noise's variance off
             its second moment.
-        learning_rate: the member's learning rate.
+        learning_rate: the member's learning rate; of ``gradient-sum``, what the coordinator
+            multiplies the mean gradient with.
         momentum: of ``sgd``.
         second_moment_floor: of ``adam-bc``: γ'.
         proximal: FedProx' mu; 0 is none.
@@ -93,6 +108,7 @@ class TrainingSettings(Strict):
     The last three are a member's own: they change speed, not results, and nobody agrees on them.
     """
 
+    kind: Kind = "local-steps"
     steps_per_round: Count = 1
     sampling_rate: Share = 0.1
     records_per_unit: Count = 64
@@ -102,6 +118,8 @@ class TrainingSettings(Strict):
     quantile: Probability = 0.5
     quantile_rate: Positive = 0.2
     noise_multiplier: Positive | None = None
+    metrics: Annotated[tuple[SharedMetric, ...], AfterValidator(_each_once)] = ()
+    loss_clip: Positive = 10.0
     optimizer: Literal["sgd", "adam", "adam-bc"] = "sgd"
     learning_rate: Positive = 1.0
     momentum: Fraction = 0.0
@@ -111,14 +129,35 @@ class TrainingSettings(Strict):
     physical_batch: Count | None = None
     by_opacus: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _local_steps_alone(self) -> Self:
+        """Refuses, where there are no local steps, what only these would use."""
+        if self.kind == "gradient-sum":
+            if self.steps_per_round != 1:
+                raise ValueError("gradient-sum has one step a round: set steps_per_round = 1")
+            if self.optimizer != "sgd" or self.momentum or self.proximal:
+                raise ValueError(
+                    "gradient-sum has no local step: optimizer must be sgd, and momentum and "
+                    "proximal 0"
+                )
+            if self.clipping == "adaptive":
+                raise ValueError(
+                    "gradient-sum wants one clipping for all members: it cannot be adaptive"
+                )
+        return self
+
     def agreed(self) -> dict[str, Any]:
         """What all members must agree on, as JSON wants it."""
         own = {"memory_mib", "physical_batch", "by_opacus"}
         return self.model_dump(mode="json", exclude=own)
 
     def coordinates(self, weights: int) -> int:
-        """How many numbers a step's sum has: one for each weight, and one for adaptive votes."""
-        return weights + (self.clipping == "adaptive")
+        """How many numbers a step's sum has: weights, then adaptive votes, then metrics."""
+        return weights + (self.clipping == "adaptive") + len(self.metrics)
+
+    def released(self, weights: int) -> int:
+        """How many numbers a release has: one for each weight, then one for each metric."""
+        return weights + len(self.metrics)
 
 
 class ServerSettings(Strict):

@@ -43,5 +43,9 @@ class Trainer(Protocol):
     report: LocalReport
 
     def train(self, weights: Vector, receipt: Receipt) -> Release:
-        """The noised change of ``weights`` after the steps that ``receipt`` paid for."""
+        """What the steps that ``receipt`` paid for make of ``weights``, noised.
+
+        Shape (d + metrics,): the change of weights or, where the agreement says so, the sum of
+        their gradients; then the metrics' sums.
+        """
         ...

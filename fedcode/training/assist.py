@@ -116,11 +116,13 @@ class Assistant:
 
     def _step(self, order: Order) -> None:
         clipping = clipping_of(self._settings, order.level)
-        sums = ClippedSums(self._share.parameters, clipping, layers(self._model))
+        sums = ClippedSums(self._share.parameters, clipping, layers(self._model), self._settings)
         self._share.take(order, sums)
         self.steps += 1
         if self._share.sharded:
             self._answer()
+            if self._settings.kind == "gradient-sum":
+                return
             if isinstance(self._optimizer, AdamBC):
                 by = denominator(clipping, self._settings.nominal_batch)
                 self._optimizer.noise_std = self._policy.std / by

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedcode.federation import Clip, TrainingSettings
+from fedcode.federation import Clip, Kind, TrainingSettings
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.audit import Finding, gaussian_finding
 from fedcode.privacy.ledger import BudgetLedger
@@ -26,6 +26,7 @@ from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.release import Release
 from fedcode.record import PrivacyUnit, Record, UnitId
+from fedcode.strict import checked
 from fedcode.training.clipping import VOTE
 from fedcode.training.private import PrivateNetwork, PrivateTrainer
 
@@ -41,6 +42,7 @@ def step_audit(
     noise_multiplier: float = 1.0,
     unit: PrivacyUnit = PrivacyUnit.FUNCTION,
     clipping: Clip = "flat",
+    kind: Kind = "local-steps",
     generator: Callable[[], SecureGenerator] = SecureGenerator,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> Finding:
@@ -52,21 +54,15 @@ def step_audit(
         unit: what the canary is. Wider than a function, each unit is 6 records, of which 5 take
             part in the step, spread over batches of 4.
         clipping: as in a federation's file. With ``adaptive`` the votes are looked at, too.
+        kind: of the release that is looked at.
         generator: gives the noise of one trial.
         tell: called now and then with the number of trials done.
 
     Raises:
-        ConfigError: too few trials to find anything.
+        ConfigError: too few trials to find anything, or a clipping that the kind has not.
     """
     wide = unit is not PrivacyUnit.FUNCTION
-    settings = TrainingSettings(
-        sampling_rate=1.0,
-        nominal_batch=1,
-        clipping=clipping,
-        clipping_norm=_NORM,
-        records_per_unit=_RECORDS - 1,
-        physical_batch=_IN_MEMORY if wide else 64,
-    )
+    settings = _settings(kind, clipping, _IN_MEMORY if wide else 64)
     policy = PrivacyPolicy(
         unit=unit,
         clipping_norm=_NORM,
@@ -111,13 +107,26 @@ def step_audit(
     return gaussian_finding(without, with_, 1 / noise_multiplier, _DELTA)
 
 
+def _settings(kind: Kind, clipping: Clip, physical_batch: int) -> TrainingSettings:
+    values = {
+        "kind": kind,
+        "sampling_rate": 1.0,
+        "nominal_batch": 1,
+        "clipping": clipping,
+        "clipping_norm": _NORM,
+        "records_per_unit": _RECORDS - 1,
+        "physical_batch": physical_batch,
+    }
+    return checked(TrainingSettings, values, "the step audit", "leave out one of the two")
+
+
 def _canary_in(release: Release, level: float | None, settings: TrainingSettings) -> float:
     """How far a step's sum lies in the direction that the canary has in it.
 
     With adaptive clipping that is along its gradient and against its vote, each by its length; the
     first level is C.
     """
-    pulled = -float(release.vector[_AT])
+    pulled = float(release.vector[_AT]) * (-1 if release.sum is None else 1)
     if level is None:
         return pulled
     votes = -2 * VOTE * math.log(level / _NORM) / settings.quantile_rate

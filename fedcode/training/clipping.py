@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a privacy unit's gradient may be: from squared norms to factors, layer by layer.
 
-Whatever the gradients are, what one unit adds to a step's sum is C long at most. A layer is a
+Whatever the gradients are, what one unit adds to a step's sum is C long at most: with its metrics
+and its vote, for which :func:`room` is left. A layer is a
 module with trained parameters of its own: weight and bias of an ``nn.Linear`` are one, and so is an
 ``nn.LSTM`` of any depth; tied weights belong to the first module that holds them.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fedcode.federation import TrainingSettings
+from fedcode.metrics import METRIC
 
 VOTE = 0.1
 """s, the length of an adaptive vote over C: it makes the noise on the gradients 0.5 % larger."""
@@ -25,6 +27,15 @@ VOTE = 0.1
 _ROUNDING = 1e-6  # of a norm in float32: what is clipped stays below C all the same
 _NORMALIZED_FLOOR = 0.01
 _FARTHEST = 2.0**14  # of the level from C, either way: float32 holds the squares of both
+
+
+def room(metrics: int, *, vote: bool = False) -> float:
+    """How long a unit's gradient may be, over C, beside so many metrics and perhaps a vote.
+
+    Each has a coordinate of its own, so that squares add up: with both metrics the noise on the
+    gradients is 1 % larger.
+    """
+    return math.sqrt(1 - metrics * METRIC**2 - vote * VOTE**2)
 
 
 class Clipping(Protocol):
@@ -84,10 +95,11 @@ class Adaptive:
     """Clips at a level that follows a quantile of the units' norms. The mechanism's C stays.
 
     A unit adds to the step's one sum its gradient, clipped at the level, as a vector of length
-    √(1-s²) C at most, and in a coordinate of its own a vote of s C at most: up where its norm is
-    below the level, down where it is above. Together that is C at most, whatever the level is, so
-    that sensitivity and ε are those of any sum that is clipped to C, with one coordinate more. The
-    next level is computed from the noised votes alone: post-processing, which may be remembered.
+    √(1-s²) C at most (beside metrics less, see :func:`room`), and in a coordinate of its own a vote
+    of s C at most: up where its norm is below the level, down where it is above. Together that is C
+    at most, whatever the level is, so that sensitivity and ε are those of any sum that is clipped
+    to C, with one coordinate more. The next level is computed from the noised votes alone:
+    post-processing, which may be remembered.
 
     Votes up and down are to one another as 1 - q to q: where the level is the quantile they cancel
     out, however many units were drawn. The nominal batch only scales how fast the level moves. With
@@ -99,22 +111,29 @@ class Adaptive:
         rate: η: where a part b of a nominal batch lies below, the level is multiplied by
             exp(-η (b - q)).
         level: to go on from; C if None.
+        metrics: how many a unit adds beside its gradient and its vote.
 
     Attributes:
         level: where the next step clips.
     """
 
     def __init__(
-        self, norm: float, quantile: float, rate: float, level: float | None = None
+        self,
+        norm: float,
+        quantile: float,
+        rate: float,
+        level: float | None = None,
+        metrics: int = 0,
     ) -> None:
         self._norm, self._quantile, self._rate = norm, quantile, rate
+        self._room = room(metrics, vote=True)
         self._largest = max(quantile, 1 - quantile)
         self.level = self._bounded(norm if level is None else level)
 
     @property
     def scale(self) -> float:
         """What turns the noised sum into one of gradients that are clipped at the level."""
-        return self.level / (self._norm * math.sqrt(1 - VOTE**2))
+        return self.level / (self._norm * self._room)
 
     def factors(self, squares: Tensor) -> Tensor:
         """The same for all layers."""
@@ -140,9 +159,10 @@ class Adaptive:
 
 def clipping_of(settings: TrainingSettings, level: float | None = None) -> Clipping:
     """The clipping that ``settings`` name; an adaptive one goes on from ``level``."""
-    norm = settings.clipping_norm
+    norm, metrics = settings.clipping_norm, len(settings.metrics)
     if settings.clipping == "adaptive":
-        return Adaptive(norm, settings.quantile, settings.quantile_rate, level)
+        return Adaptive(norm, settings.quantile, settings.quantile_rate, level, metrics)
+    norm *= room(metrics)
     if settings.clipping == "per-layer":
         return PerLayer(norm)
     return Flat(norm) if settings.clipping == "flat" else Normalized(norm)

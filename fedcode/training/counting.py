@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""One noised sum of counts, clipped once per unit: how tasks without gradients are trained."""
+"""One noised sum of counts, clipped once per unit: how tasks without gradients are trained.
+
+As a gradient counts have the other sign: what is descended is -<counts, weights>.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fedcode.errors import ConfigError
@@ -17,16 +21,20 @@ from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
 from fedcode.record import Record, units
 from fedcode.task import CountTask
 from fedcode.trainer import LocalReport
+from fedcode.training.clipping import room
 from fedcode.training.private import NoiseOf, clip
+from fedcode.training.sums import metric_sums
 from fedcode.weights import Vector
 
 
 def check_counting(settings: TrainingSettings) -> None:
-    """Refuses a clipping that sums of counts do not have."""
+    """Refuses a clipping, or a metric, that sums of counts do not have."""
     if settings.clipping != "flat":
         raise ConfigError(
             f"counts cannot be clipped {settings.clipping}", 'set training.clipping = "flat"'
         )
+    if "loss" in settings.metrics:
+        raise ConfigError("counts have no loss", 'take "loss" out of training.metrics')
 
 
 class CountTrainer:
@@ -40,7 +48,7 @@ class CountTrainer:
         noise: gives the randomness of the round that a receipt paid for.
 
     Raises:
-        ConfigError: another clipping than ``flat``, which would not be carried out.
+        ConfigError: another clipping than ``flat``, or a loss, which would not be carried out.
     """
 
     def __init__(
@@ -61,23 +69,37 @@ class CountTrainer:
         self._noise = noise
 
     def train(self, weights: Vector, receipt: Receipt) -> Release:
-        """The noised sum over the sampled units, shape (d,), whatever ``weights`` are."""
+        """The noised sum over the sampled units, then of the metrics, whatever ``weights`` are."""
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
-        total = np.zeros(weights.shape, np.float32)
+        total = np.zeros(self._settings.released(weights.size), np.float32)
         seen = 0
         for _ in range(self._policy.steps_per_round):
-            step = np.zeros(weights.shape, np.float32)
-            clipped = 0
-            for index in mechanism.sample(len(self.units)):
-                unit = self.units[index]
-                part = mechanism.subset(len(unit), self._settings.records_per_unit)
-                where, counts = self._counts([unit[i] for i in part])
-                step[where] += clip(counts, self._policy.clipping_norm)
-                seen, clipped = seen + len(part), clipped + 1
-            total += mechanism.noised(ClippedSum(step, self._policy.clipping_norm)).values
+            step, records, clipped = self._step(mechanism, weights.size)
+            noised = [mechanism.noised(ClippedSum(p, self._policy.clipping_norm)) for p in step]
             mechanism.end_step(clipped)
+            total += np.concatenate([part.values for part in noised])
+            seen += records
         self.report = LocalReport(None, seen)
+        if self._settings.kind == "gradient-sum":
+            return mechanism.release_sum(noised)
         return mechanism.release(total)
+
+    def _step(
+        self, mechanism: GaussianMechanism, size: int
+    ) -> tuple[list[NDArray[np.float32] | NDArray[np.float64]], int, int]:
+        """A step's sum without its noise: counts (size,), metrics; and records and units in it."""
+        most = self._policy.clipping_norm * room(len(self._settings.metrics))
+        sign = -1 if self._settings.kind == "gradient-sum" else 1
+        total, records, clipped = np.zeros(size, np.float32), 0, 0
+        for index in mechanism.sample(len(self.units)):
+            unit = self.units[index]
+            part = mechanism.subset(len(unit), self._settings.records_per_unit)
+            where, counts = self._counts([unit[i] for i in part])
+            total[where] += sign * clip(counts, most)
+            records, clipped = records + len(part), clipped + 1
+        if not self._settings.metrics:
+            return [total], records, clipped
+        return [total, metric_sums(self._settings, torch.zeros(clipped))], records, clipped
 
     def _counts(self, records: Sequence[Record]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Coordinates (unique, ascending) and summed counts of one unit's records."""

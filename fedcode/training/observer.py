@@ -3,7 +3,8 @@
 """What a curious coordinator can work out about records whose content it knows.
 
 It knows the weights that it sent and the update that it got, round by round. A record that was in
-a round's batch has moved the update along its own gradient.
+a round's batch has moved the update along its own gradient. A sum of gradients moves the weights
+the other way.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _RAISED = 2.0
 
 
 class Seen(NamedTuple):
-    """One round, as a coordinator sees it: both of shape (d,)."""
+    """One round, as a coordinator sees it: both of shape (d,); the scale of updates is its own."""
 
     weights: Vector
     update: Vector
@@ -59,7 +60,8 @@ class ObservedTrainer:
         """The trainer's release."""
         release = self._trainer.train(weights, receipt)
         self.report = self._trainer.report
-        self.seen.append(Seen(weights.copy(), release.vector))
+        update = release.vector[: weights.size]
+        self.seen.append(Seen(weights.copy(), update if release.sum is None else -update))
         return release
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""Local DP-SGD: Poisson batches, per-unit clipping in one backward pass, noise of our own.
+"""DP-SGD at a member: Poisson batches, per-unit clipping in one backward pass, noise of our own.
 
 The gradients of a privacy unit's records are added up before they are clipped, so that a unit is
 clipped once, as a whole. The steps go on in the frame of Opacus' optimizer; its sampler and noise
@@ -23,7 +23,7 @@ from fedcode.federation import TrainingSettings
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
-from fedcode.privacy.release import ClippedSum, GaussianMechanism, Release
+from fedcode.privacy.release import ClippedSum, GaussianMechanism, NoisedSum, Release
 from fedcode.record import Record
 from fedcode.task import Losses
 from fedcode.trainer import LocalReport
@@ -113,10 +113,14 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
     Args:
         optimizer: the torch optimizer that takes the step.
         mechanism: draws the noise of each step.
-        settings: FedProx' mu and the nominal batch.
+        settings: the kind of release, FedProx' mu, the nominal batch and the metrics.
         clipping: what gradients are multiplied by; an adaptive one moves with every step.
         layers: the number of its layer for each parameter.
         share: this rank's, whose parameters are trained.
+
+    Attributes:
+        noised: of ``gradient-sum``, all tensors of the step's sum, in order.
+        metrics: the metrics' noised sums over all steps, (metrics,).
     """
 
     def __init__(
@@ -128,7 +132,7 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
         layers: Sequence[int],
         share: Share[Any, Any],
     ) -> None:
-        ClippedSums.__init__(self, share.parameters, clipping, layers)
+        ClippedSums.__init__(self, share.parameters, clipping, layers, settings)
         DPOptimizer.__init__(
             self,
             optimizer,
@@ -138,18 +142,26 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
             loss_reduction="sum",
         )
         self._mechanism = mechanism
-        self._settings = settings
         self._share = share
+        self._steps_here = settings.kind == "local-steps"
+        self.noised: list[NoisedSum] = []
+        self.metrics = np.zeros(len(settings.metrics))
 
     def add_noise(self) -> None:
-        """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone."""
+        """Sets each gradient to the clipped sum plus noise; an empty batch is noise alone.
+
+        What is released as it is becomes no gradient.
+        """
         for parameter in self.params:
             total = parameter.summed_grad
             if total is None:
                 total = torch.zeros_like(parameter)
             clipped = ClippedSum(total.detach().cpu().numpy(), self.max_grad_norm)
-            noised = torch.from_numpy(self._mechanism.noised(clipped).values)
-            parameter.grad = noised.to(total.device)
+            noised = self._mechanism.noised(clipped)
+            if self._steps_here:
+                parameter.grad = torch.from_numpy(noised.values).to(total.device)
+            else:
+                self.noised.append(noised)
 
     def scale_grad(self) -> None:
         """Divides by the agreement's nominal batch, never by the batch that was drawn."""
@@ -167,15 +179,30 @@ class PrivateOptimizer(ClippedSums, DPOptimizer):
             self._clipping.adapt(float(noised[0]), self._settings.nominal_batch)
         self._votes = 0.0
 
+    def measure(self) -> None:
+        """Adds noise to the metrics, which are the last coordinates of the step's sum."""
+        if self._settings.metrics:
+            noised = self._mechanism.noised(ClippedSum(self._metrics, self.max_grad_norm))
+            self.metrics += noised.values
+            if not self._steps_here:
+                self.noised.append(noised)
+        self._metrics = np.zeros(len(self._settings.metrics))
+
     def finish(self, anchor: dict[nn.Parameter, Tensor]) -> None:
-        """Noise, denominator, FedProx' pull towards ``anchor``, and the optimizer's step."""
+        """Noise, denominator, FedProx' pull towards ``anchor``, and the optimizer's step.
+
+        Of ``gradient-sum`` the noise alone.
+        """
         with self._share.noising():
             self.add_noise()
-            self.scale_grad()
+            if self._steps_here:
+                self.scale_grad()
             self.adapt()
+            self.measure()
             self._mechanism.end_step(self._clipped)
         self._clipped = 0
-        self._share.step(self.original_optimizer, anchor)
+        if self._steps_here:
+            self._share.step(self.original_optimizer, anchor)
         self.zero_grad(set_to_none=True)
 
 
@@ -227,8 +254,9 @@ class PrivateTrainer(Generic[E, B]):
         self._noise = noise
 
     def train(self, weights: Vector, receipt: Receipt) -> Release:
-        """K steps from ``weights``; the noised change of weights.
+        """K steps from ``weights``: the noised change of weights, then the metrics' noised sums.
 
+        Of ``gradient-sum`` the noised sum of the gradients at ``weights``, then of the metrics.
         After the first sample nothing fails because of what is in the records: a refusal would say
         without noise what was sampled.
 
@@ -264,7 +292,10 @@ class PrivateTrainer(Generic[E, B]):
             self._level,
             physical_batch=self._share.size,
         )
-        return mechanism.release(self._share.result() - weights)
+        if self._settings.kind == "gradient-sum":
+            return mechanism.release_sum(optimizer.noised)
+        change = self._share.result() - weights
+        return mechanism.release(np.concatenate([change, optimizer.metrics], dtype=np.float32))
 
     def _chosen(self, mechanism: GaussianMechanism) -> Drawn:
         """A step's units, each with the examples of it that take part."""

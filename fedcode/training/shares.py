@@ -32,7 +32,7 @@ from fedcode.training.optimizers import pull
 from fedcode.training.per_record.gathered import Gathered
 from fedcode.training.ranks import Numbers, Ranks
 from fedcode.training.sharding import hand_out, is_sharded, stored
-from fedcode.training.sums import ClippedSums
+from fedcode.training.sums import ClippedSums, Means
 from fedcode.weights import Vector, digest
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Share(Generic[E, B]):
         batch = self._task.collate([example] * size)
         clipping, numbers = clipping_of(self._settings), layers(self._network.model)
         group = WholeUnits(size, single, iter([(list(range(size)), batch)]))
-        self._add(group, ClippedSums(self.parameters, clipping, numbers))
+        self._add(group, ClippedSums(self.parameters, clipping, numbers, self._settings))
 
     def _order(self, numbers: Numbers) -> None:
         if self._ranks.size > 1:
@@ -259,20 +259,27 @@ class Share(Generic[E, B]):
         if group.single:
             for owners, batch in group.batches:
                 with recorder.recording(len(owners), "norms") as tape:
-                    sums.loss += self._backward(len(owners), batch)
-                sums.add(tape)
+                    losses = self._backward(len(owners), batch)
+                sums.loss += _summed(losses)
+                sums.add(tape, losses)
             return
-        gathered = Gathered(recorder.parameters, group.units)
+        gathered, means = Gathered(recorder.parameters, group.units), Means(group.units)
         for owners, batch in group.batches:
             with recorder.recording(len(owners), "samples") as tape:
-                sums.loss += self._backward(len(owners), batch)
+                losses = self._backward(len(owners), batch)
+            sums.loss += _summed(losses)
             gathered.add(tape, owners)
-        sums.add(gathered)
+            means.add(losses, owners)
+        sums.add(gathered, means.values())
 
-    def _backward(self, size: int, batch: B) -> float:
-        """The batch's summed loss, after its backward pass."""
+    def _backward(self, size: int, batch: B) -> Tensor:
+        """The losses of the batch's examples, (size,), after its backward pass."""
         losses = self._task.losses(self._network.model, batch)
         if losses.shape != (size,):
             raise TrainingError(f"one loss per example was expected, not {tuple(losses.shape)}")
         torch.autograd.backward(losses.sum())
-        return float(losses.detach().nan_to_num(0, 0, 0).sum())
+        return losses.detach()
+
+
+def _summed(losses: Tensor) -> float:
+    return float(losses.nan_to_num(0, 0, 0).sum())
