@@ -99,9 +99,7 @@ class Agreement:
                 "roster": Roster.read(values["roster"]),
                 "training": checked(TrainingSettings, values["training"], "the agreement"),
                 "server": checked(ServerSettings, values["server"], "the agreement"),
-                "aggregation": checked(
-                    AggregationSettings, values["aggregation"], "the agreement"
-                ),
+                "aggregation": checked(AggregationSettings, values["aggregation"], "the agreement"),
             }
         )
         if made.canonical() != canonical(values):

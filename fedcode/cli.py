@@ -3,7 +3,8 @@
 """`fedcode`: federated, private training of code models, simulated on one machine.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 `--again` found other
-weights, or `audit` found the training broken; 2 something to mend, with a hint.
+weights, `audit` found the training broken, or `agreement verify` a signature that is missing;
+2 something to mend, with a hint.
 """
 
 from __future__ import annotations
@@ -258,6 +259,54 @@ def calibrate(
     print(f"rounds            {plan.rounds:,}")
     print(f"stops at          ε = {stops.epsilon:.4g} by a Rényi filter of order {stops.order:g}")
     print(f"shown at the end  ε = {found.shown:.4g} by PLD: the filter costs the difference")
+
+
+agreement = typer.Typer(no_args_is_help=True, help="Look at what the members have signed.")
+app.add_typer(agreement, name="agreement")
+
+_FILE = typer.Argument(metavar="FILE", help="A signed agreement, as agreement-TASK.json.")
+
+
+@agreement.command("show")
+def agreement_show(
+    file: Annotated[Path, _FILE],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what was agreed on, by whom, and who has signed."""
+    from fedcode.report import agreements
+    from fedcode.rounds.verification import read
+
+    signed = read(file)
+    if as_json:
+        print(json.dumps(agreements.shown(signed), ensure_ascii=False))
+    else:
+        Console(soft_wrap=True).print(agreements.summary(signed))
+
+
+@agreement.command("verify")
+def agreement_verify(
+    file: Annotated[Path, _FILE],
+    before: Annotated[
+        Path | None, typer.Option(help="The agreement of the epoch before, to follow on.")
+    ] = None,
+    transcript: Annotated[
+        Path | None,
+        typer.Option(help="A run's transcript.jsonl: who survived each secure sum, by signature."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Check every signature; exit code 1 if one is missing or false."""
+    from fedcode.report.agreements import verdict
+    from fedcode.rounds.verification import verify
+
+    found = verify(file, before, transcript)
+    if as_json:
+        print(json.dumps(found.plain(), ensure_ascii=False))
+    else:
+        for line in verdict(**found.plain()):
+            print(line)
+    if found.wrong:
+        raise typer.Exit(1)
 
 
 def main() -> NoReturn:

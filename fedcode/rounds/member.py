@@ -191,9 +191,7 @@ class Member:
                 return encode(running.half.shares(message))
             case ShareDelivery():
                 running.half.accept(message)
-                return self._once(
-                    message.round, asked, lambda: self._masked(running, asked)
-                )
+                return self._once(message.round, asked, lambda: self._masked(running, asked))
             case SurvivorList():
                 return encode(running.half.confirm(message))
             case ConfirmationList():

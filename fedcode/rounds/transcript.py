@@ -81,7 +81,9 @@ def signed_survivors(
     found: dict[str, Confirmation] = {}
     for text in confirmations:
         try:
-            message = decode(bytes.fromhex(text), weights=agreement.weights, length=agreement.length)
+            message = decode(
+                bytes.fromhex(text), weights=agreement.weights, length=agreement.length
+            )
         except (WireError, ValueError) as error:
             raise SecureSumError("a confirmation cannot be read") from error
         if not isinstance(message, Confirmation) or message.member not in agreement.roster.names:
@@ -90,8 +92,7 @@ def signed_survivors(
             raise SecureSumError(f"{message.member} did not sign its confirmation")
         found[message.member] = message
     claims = {
-        (m.agreement, m.round, m.plan, m.transcript, m.sharers, m.survivors)
-        for m in found.values()
+        (m.agreement, m.round, m.plan, m.transcript, m.sharers, m.survivors) for m in found.values()
     }
     if len(claims) != 1:
         raise SecureSumError("the confirmations are not about one set of survivors")
@@ -106,9 +107,7 @@ def signed_survivors(
     return tuple(survivors)
 
 
-def parts(
-    agreement: Agreement, number: int, cohort: Sequence[str]
-) -> tuple[tuple[str, ...], ...]:
+def parts(agreement: Agreement, number: int, cohort: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Who adds up with whom in round ``number``: each side finds it for itself."""
     if agreement.aggregation.mode != "secagg-groups":
         return (tuple(sorted(cohort)),)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Literal
 
-from fedcode.agreement import Agreement, agree, allowance, budget
+from fedcode.agreement import Agreement, SignedAgreement, agree, allowance, budget
 from fedcode.errors import TrainingError
 from fedcode.federation import AggregationSettings, Federation, ServerSettings, TaskSettings
 from fedcode.privacy.accountant import epsilon as epsilon_of
@@ -258,6 +258,13 @@ class Bench:
             roster=roster_of(self.federation.name, self.seed, arm.members),
             aggregation=aggregation,
         )
+
+    def signed(self, arm: Arm) -> SignedAgreement:
+        """The same, signed by all of them."""
+        found = SignedAgreement.unsigned(self.agreement(arm))
+        for name in sorted(arm.members):
+            found = found.sign(name, key_of(self.seed, name))
+        return found
 
     def _drops(
         self,

@@ -30,6 +30,7 @@ from fedcode.simulation.arms import Arm, Bench, Noise, Round
 from fedcode.simulation.checkpoints import load_state, save_state
 from fedcode.simulation.dataset import Dataset, all_files, load, sample
 from fedcode.simulation.learners import CountLearner, GradientLearner, Learner, warm_start
+from fedcode.storage import write_json
 from fedcode.task import AnyTask, counts_of, gradients_of
 from fedcode.tasks import make
 from fedcode.weights import load_tensors, save_tensors
@@ -237,6 +238,8 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         )
         return not _channel.stopping
 
+    if job.folder:
+        write_json(job.folder / f"agreement-{job.task}.json", bench.signed(arm).plain())
     path = job.folder / "ledger.sqlite" if job.folder and arm.private else ":memory:"
     with BudgetLedger.open(path) as ledger:
         state = bench.run(arm, ledger, state=state, before=tuple(rounds), after=after)

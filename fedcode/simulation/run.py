@@ -270,6 +270,7 @@ def _write_transcript(folder: Path, result: dict[str, Any]) -> None:
                     "task": task["name"],
                     "round": line["round"],
                     "cohort": cohort,
+                    "aborted": story["aborted"],
                     "confirmations": story.pop("confirmations"),
                 }
                 lines.append(json.dumps(signed, sort_keys=True))
