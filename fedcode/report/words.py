@@ -146,9 +146,9 @@ def summing(result: Result) -> list[str]:
         against = sums.against(task)
         if against:
             colluding, spent = against[-1]
+            others = f", {counted(colluding, 'other member')} colluding" if colluding else ""
             said.append(
-                f"{task.name}: ε {spent} against whoever sees the sums alone, if "
-                f"{counted(colluding, 'other member')} {'tells its' if colluding < 2 else 'tell their'} noise"
+                f"{task.name}: ε {spent} against whoever sees the sums alone{others}"
             )
     return said
 

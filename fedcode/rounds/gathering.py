@@ -147,6 +147,11 @@ class _Running:
         self.aborted = ""
         self.blamed: list[str] = []
 
+    def confirm(self, message: Confirmation) -> None:
+        """A survivor's confirmation, which is kept for others to check."""
+        self.sum.add_confirmation(message)
+        self.confirmations.append(encode(message).hex())
+
     def lose(self, name: str, step: str, why: str) -> None:
         self.lost.setdefault(name, Lost(step, why))
 
@@ -185,46 +190,35 @@ class _Running:
         )
 
 
-Requests = Callable[[Summation], Mapping[str, bytes]]
+Requests = Callable[[_Running], Mapping[str, bytes]]
 Add = Callable[[_Running, Any], None]
 
 
 def _steps(plan: bytes) -> tuple[tuple[str, Requests, type, Add], ...]:
-    """What is sent in each step, to whom, what comes back and where it goes."""
+    """What a member sends in each step, what it is asked for it, and where its message goes."""
 
-    def everybody(names: Sequence[str], data: bytes) -> dict[str, bytes]:
-        return dict.fromkeys(names, data)
+    def keys(one: _Running) -> dict[str, bytes]:
+        return dict.fromkeys(one.session.names, plan)
 
-    def confirmed(one: _Running, message: Confirmation) -> None:
-        one.sum.add_confirmation(message)
-        one.confirmations.append(encode(message).hex())
+    def shares(one: _Running) -> dict[str, bytes]:
+        book = one.sum.book()
+        return dict.fromkeys([each.member for each in book.keys], encode(book))
+
+    def masked(one: _Running) -> dict[str, bytes]:
+        return {name: encode(each) for name, each in one.sum.deliveries().items()}
+
+    def confirmation(one: _Running) -> dict[str, bytes]:
+        return dict.fromkeys(one.sum.survivor_names, encode(one.sum.survivors()))
+
+    def reveal(one: _Running) -> dict[str, bytes]:
+        return dict.fromkeys(one.sum.confirmed, encode(one.sum.confirmations()))
 
     return (
-        ("keys", lambda s: everybody(s.session.names, plan), Keys, lambda o, m: o.sum.add_keys(m)),
-        (
-            "shares",
-            lambda s: everybody(s.advertisers, encode(s.book())),
-            Shares,
-            lambda o, m: o.sum.add_shares(m),
-        ),
-        (
-            "masked",
-            lambda s: {name: encode(one) for name, one in s.deliveries().items()},
-            ReceivedMasked,
-            lambda o, m: o.sum.add_masked(m),
-        ),
-        (
-            "confirmation",
-            lambda s: everybody(s.survivor_names, encode(s.survivors())),
-            Confirmation,
-            confirmed,
-        ),
-        (
-            "reveal",
-            lambda s: everybody(s.confirmed, encode(s.confirmations())),
-            Reveal,
-            lambda o, m: o.sum.add_reveal(m),
-        ),
+        ("keys", keys, Keys, lambda one, message: one.sum.add_keys(message)),
+        ("shares", shares, Shares, lambda one, message: one.sum.add_shares(message)),
+        ("masked", masked, ReceivedMasked, lambda one, message: one.sum.add_masked(message)),
+        ("confirmation", confirmation, Confirmation, _Running.confirm),
+        ("reveal", reveal, Reveal, lambda one, message: one.sum.add_reveal(message)),
     )
 
 
@@ -244,7 +238,7 @@ def _take(
         if one.aborted:
             continue
         try:
-            own = requests(one.sum)
+            own = requests(one)
         except SecureSumError as error:
             one.give_up(error)
             continue

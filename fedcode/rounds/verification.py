@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an agreement is signed by all, and who survived its secure sums by their own signatures."""
+"""Whether an agreement is signed by all, and who survived its secure sums: by signatures."""
 
 from __future__ import annotations
 
