@@ -147,9 +147,7 @@ def summing(result: Result) -> list[str]:
         if against:
             colluding, spent = against[-1]
             others = f", {counted(colluding, 'other member')} colluding" if colluding else ""
-            said.append(
-                f"{task.name}: ε {spent} against whoever sees the sums alone{others}"
-            )
+            said.append(f"{task.name}: ε {spent} against whoever sees the sums alone{others}")
     return said
 
 
