@@ -153,7 +153,7 @@ class Coordinator:
             return None
         agreed, weights = self._agreement.aggregation, self._agreement.weights
         if agreed.rule is None:
-            total = np.sum([part.total[:weights] for part in parts], axis=0)
+            total: NDArray[np.float64] = np.sum([part.total[:weights] for part in parts], axis=0)
             mean = total / sum(len(part.survivors) for part in parts)
         else:
             means = {

@@ -82,7 +82,10 @@ class _RoundLatch:
     round: int
 
     def latch(self, step: str, digest: str) -> None:
-        self.ledger.latch(self.asset, self.agreement, self.round, step, digest)
+        try:
+            self.ledger.latch(self.asset, self.agreement, self.round, step, digest)
+        except PrivacyError as error:  # of a sum that a restart has ended
+            raise SecureSumError(str(error)) from error
 
 
 class Member:

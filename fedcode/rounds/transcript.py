@@ -109,9 +109,10 @@ def signed_survivors(
 
 def parts(agreement: Agreement, number: int, cohort: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Who adds up with whom in round ``number``: each side finds it for itself."""
-    if agreement.aggregation.mode != "secagg-groups":
+    count = agreement.aggregation.groups
+    if count is None:
         return (tuple(sorted(cohort)),)
-    return groups(agreement.digest(), number, cohort, agreement.aggregation.groups)
+    return groups(agreement.digest(), number, cohort, count)
 
 
 def ended(story: Mapping[str, Any]) -> bool:

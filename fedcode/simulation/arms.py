@@ -218,6 +218,8 @@ class Bench:
         if self.noise is None or training.kind != "gradient-sum":
             return None
         survivors = [one["survivors"] for line in rounds for one in line["sums"] if ended(one)]
+        if not survivors:
+            return None
         return [
             {"colluding": c, "epsilon": epsilon}
             for c, epsilon in against_sums(

@@ -24,7 +24,7 @@ from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, units
 from fedcode.report.html import render
-from fedcode.rounds.strategy import flower_strategy
+from fedcode.rounds.optimizer import flower_strategy
 from fedcode.simulation import results
 from fedcode.simulation.arms import Arm, Noise
 from fedcode.simulation.dataset import Dataset, load
