@@ -81,17 +81,21 @@ class Lattice:
             found[part] *= spacing
         return found
 
-    def check_room(self, std: float) -> None:
-        """Whether noise of standard deviation ``std`` (of one term) fits with room to spare.
+    def check_room(self, std: float, largest: float = 0.0) -> None:
+        """Whether one term's noise fits with room to spare.
+
+        Args:
+            std: of the noise.
+            largest: what a coordinate is expected to be without it; it may be twice that.
 
         Raises:
-            ConfigError: it does not.
+            ConfigError: it does not fit.
         """
         for _, spacing in self.blocks:
-            if _ROOM * std / spacing > self.limit:
+            if (_ROOM * std + 2 * largest) / spacing > self.limit:
                 raise ConfigError(
-                    f"noise of {self.terms} members does not fit into a sum modulo 2^32",
-                    "fewer members, or less noise",
+                    f"the sums of {self.terms} members do not fit into one modulo 2^32",
+                    "fewer members, less noise, a smaller nominal_batch or no metrics",
                 )
 
     def _parts(self) -> list[tuple[slice, float]]:
