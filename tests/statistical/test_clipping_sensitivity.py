@@ -79,24 +79,26 @@ def recorded():
         yield before, after
 
 
-def whole_sum(data, settings, unit=PrivacyUnit.FUNCTION, level=None):
+def whole_sum(data, settings, unit=PrivacyUnit.FUNCTION, level=None, task=StraightTask):
     """All coordinates of the step's sum over ``data``."""
     generator = ChosenGenerator()
-    training = Training(StraightTask(), data, settings, generator=generator, unit=unit, level=level)
+    training = Training(task(), data, settings, generator=generator, unit=unit, level=level)
     with recorded() as (before, _):
         training.change(np.zeros(training.size, np.float32))
     assert len(before[0]) == training.policy.weights
     return before[0]
 
 
-def moves(data, unit=PrivacyUnit.FUNCTION, level=None, **changes):
+def moves(data, unit=PrivacyUnit.FUNCTION, level=None, task=StraightTask, **changes):
     """How far the whole sum moves when one unit of ``data`` is left out, for each, over C."""
     plain = {"sampling_rate": 1.0, "physical_batch": 3}
     settings = settings_of(**plain | changes)
     groups = units(data, unit)
-    whole = whole_sum(data, settings, unit, level)
+    whole = whole_sum(data, settings, unit, level, task)
     rests = [
-        whole_sum([r for own in groups if own is not left for r in own], settings, unit, level)
+        whole_sum(
+            [r for own in groups if own is not left for r in own], settings, unit, level, task
+        )
         for left in groups
     ]
     return np.array([np.linalg.norm(whole - r) for r in rests]) / settings.clipping_norm

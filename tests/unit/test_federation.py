@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fedcode.errors import ConfigError
-from fedcode.federation import Federation, check, load, parse
+from fedcode.federation import Federation, TrainingSettings, check, load, parse
 from fedcode.record import PrivacyUnit
 from fedcode.tasks import check_settings
 
@@ -82,6 +82,33 @@ def test_every_line_is_read() -> None:
     assert [federation.cap(o) for o in federation.organizations] == [2.0, 4.0, 4.0]
 
 
+@pytest.mark.parametrize("clipping", ["flat", "per-layer", "normalized"])
+def test_a_sum_of_gradients_may_be_clipped_by_what_all_members_know(clipping) -> None:
+    text = with_task(SUM + f'clipping = "{clipping}"\nlearning_rate = 0.5')
+    assert parse(text).tasks[0].training.kind == "gradient-sum"
+
+
+def test_metrics_are_the_same_in_any_order() -> None:
+    one, two = (
+        parse(with_task(TRAINING + f"metrics = {names}")).tasks[0].training
+        for names in ('["units", "loss"]', '["loss", "units"]')
+    )
+    assert one.metrics == ("loss", "units")
+    assert one.agreed() == two.agreed()
+
+
+@pytest.mark.parametrize(
+    ("clipping", "metrics", "summed", "released"),
+    [("flat", (), 100, 100), ("flat", ("loss",), 101, 101), ("adaptive", (), 101, 100),
+     ("adaptive", ("loss", "units"), 103, 102)],
+)  # fmt: skip
+def test_votes_and_metrics_are_coordinates_and_only_metrics_leave(
+    clipping, metrics, summed, released
+) -> None:
+    training = TrainingSettings(clipping=clipping, metrics=metrics)
+    assert (training.coordinates(100), training.released(100)) == (summed, released)
+
+
 def test_an_organizations_cap_only_lowers_the_federations() -> None:
     federation = parse(SMALL + "epsilon = 20.0")
     assert federation.cap(federation.members[0]) == 8.0
@@ -111,6 +138,7 @@ def wrong(text, name="federation"):
 
 TASK = '[[tasks]]\nname = "completion"\n'
 TRAINING = "[tasks.training]\n"
+SUM = TRAINING + 'kind = "gradient-sum"\n'
 
 
 def with_top(line):
@@ -149,6 +177,15 @@ def with_task(lines):
         (with_task(TRAINING + "momentum = 1.0"), "momentum", "less than 1"),
         (with_task(TRAINING + 'clipping = "median"'), "clipping", "'flat', 'per-layer'"),
         (with_task(TRAINING + 'optimizer = "lion"'), "optimizer", "'sgd', 'adam' or 'adam-bc'"),
+        (with_task(TRAINING + 'kind = "gradient"'), "kind", "'local-steps' or 'gradient-sum'"),
+        (with_task(SUM + "steps_per_round = 2"), "tasks.0.training", "set steps_per_round = 1"),
+        (with_task(SUM + 'optimizer = "adam"'), "tasks.0.training", "no local step"),
+        (with_task(SUM + "momentum = 0.9"), "tasks.0.training", "no local step"),
+        (with_task(SUM + "proximal = 0.1"), "tasks.0.training", "no local step"),
+        (with_task(SUM + 'clipping = "adaptive"'), "tasks.0.training", "cannot be adaptive"),
+        (with_task(TRAINING + 'metrics = ["accuracy"]'), "metrics.0", "'units' or 'loss'"),
+        (with_task(TRAINING + 'metrics = ["loss", "loss"]'), "metrics", "named twice"),
+        (with_task(TRAINING + "loss_clip = 0"), "loss_clip", "greater than 0"),
         (with_task('[tasks.server]\nalgorithm = "krum"'), "tasks.0.server.algorithm", "'fedavg'"),
         (with_top("seed = -1"), "seed", "greater than or equal to 0"),
         (with_top("seed = 4294967296"), "seed", "less than 4294967296"),
