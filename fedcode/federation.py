@@ -246,13 +246,13 @@ class AggregationSettings(Strict):
         Raises:
             ValueError: too few or too many.
         """
-        few, most = FEWEST_MEMBERS, MOST_MEMBERS
-        if self.groups is not None:
-            few, most = self.groups * SMALLEST_GROUP, self.groups * MOST_MEMBERS
-        if self.masked and not few <= members <= most:
+        few = 1
+        if self.masked:
+            few = FEWEST_MEMBERS if self.groups is None else self.groups * SMALLEST_GROUP
+        if not few <= members <= MOST_MEMBERS:
             raise ValueError(
-                f"mode {self.mode} is for {few} to {most} members that train, not {members} "
-                '(aggregation.mode = "open" adds up without masking)'
+                f"mode {self.mode} is for {few} to {MOST_MEMBERS} members that train, not {members}"
+                + (' (aggregation.mode = "open" adds up without masking)' if members < few else "")
             )
         if self.rule is not None and self.malicious is not None:
             count = members if self.groups is None else self.groups
