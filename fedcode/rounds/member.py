@@ -94,7 +94,7 @@ class Member:
 
     def _plan(self, data: bytes) -> Plan:
         try:
-            plan = decode(data, weights=self._agreement.weights)
+            plan = decode(data, weights=self._agreement.weights, length=self._agreement.weights)
         except WireError:
             raise _Refused(RefusalCode.PLAN) from None
         if not isinstance(plan, Plan):

@@ -112,7 +112,9 @@ class SummingStrategy(Strategy):
         digest = self.agreement.digest()
         if reply.has_error():
             return Refusal(digest, server_round, member, RefusalCode.FAILED)
-        received = decode(unpack(reply.content), weights=self.agreement.weights)
+        received = decode(
+            unpack(reply.content), weights=self.agreement.weights, length=self.agreement.weights
+        )
         # Who refuses may not have been able to read the plan, or names the agreement it does know.
         if isinstance(received, Refusal) and received.member == member:
             return received

@@ -40,7 +40,7 @@ class UnprotectedMember:
 
     def answer(self, data: bytes) -> bytes:
         """The bytes of an update."""
-        plan = decode(data, weights=self._agreement.weights)
+        plan = decode(data, weights=self._agreement.weights, length=self._agreement.weights)
         if not isinstance(plan, Plan):
             raise WireError("a plan was expected")
         change, self.loss = self._train(plan.weights, plan.round)
