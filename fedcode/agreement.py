@@ -5,19 +5,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fedcode.errors import ConfigError, PrivacyError
 from fedcode.federation import (
+    AggregationSettings,
     Federation,
     OrganizationSettings,
     ServerSettings,
     TaskSettings,
     TrainingSettings,
 )
+from fedcode.identity import Roster, Signatures, canonical
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.calibration import Calibration, Plan, calibrate
+from fedcode.privacy.lattice import Lattice, spacing_for
+from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.record import PrivacyUnit
+from fedcode.signing import SigningKey
+from fedcode.strict import checked
+
+DOMAIN = "fedcode/agreement/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +43,16 @@ class Agreement:
         task: the task's name.
         task_fingerprint: everything public that the task was made from, see ``Task.fingerprint``.
         weights: number of trainable weights.
+        counts: whether they are counts that are added up, and not a network's weights.
         rounds: T.
-        roster: the members' names, sorted.
+        roster: the members and the coordinator, with their keys.
         unit: what adjacency adds or removes.
         epsilon: the federation's cap for each member, over all its tasks.
         delta: of the guarantee.
         noise_multiplier: std of the noise over the sensitivity (``PrivacyPolicy``).
         training: the members' half of a round.
         server: the coordinator's half.
+        aggregation: how the members' releases become one.
     """
 
     federation: str
@@ -47,28 +60,129 @@ class Agreement:
     task: str
     task_fingerprint: str
     weights: int
+    counts: bool
     rounds: int
-    roster: tuple[str, ...]
+    roster: Roster
     unit: str
     epsilon: float
     delta: float
     noise_multiplier: float
     training: TrainingSettings
     server: ServerSettings
+    aggregation: AggregationSettings
 
     def canonical(self) -> bytes:
         """JSON with sorted keys and no white space: equal agreements, equal bytes."""
-        values: dict[str, Any] = asdict(self) | {
+        return canonical(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self) | {
+            "roster": self.roster.plain(),
             "training": self.training.agreed(),
             "server": self.server.model_dump(mode="json"),
+            "aggregation": self.aggregation.model_dump(mode="json"),
         }
-        return json.dumps(
-            values, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-        ).encode()
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Agreement:
+        """What :meth:`plain` wrote.
+
+        Raises:
+            ConfigError: it is not an agreement.
+        """
+        if set(values) != {field.name for field in fields(cls)}:
+            raise ConfigError("this is not an agreement of this version")
+        made = cls(
+            **{
+                **values,
+                "roster": Roster.read(values["roster"]),
+                "training": checked(TrainingSettings, values["training"], "the agreement"),
+                "server": checked(ServerSettings, values["server"], "the agreement"),
+                "aggregation": checked(AggregationSettings, values["aggregation"], "the agreement"),
+            }
+        )
+        if made.canonical() != canonical(values):
+            raise ConfigError("this is not an agreement of this version")
+        return made
 
     def digest(self) -> str:
         """SHA-256 of :meth:`canonical` under its own domain, in hexadecimal."""
-        return hashlib.sha256(b"fedcode/agreement/1\x00" + self.canonical()).hexdigest()
+        return hashlib.sha256(DOMAIN.encode() + b"\x00" + self.canonical()).hexdigest()
+
+    @property
+    def length(self) -> int:
+        """Coordinates of what a member sends: the weights, and what is measured beside them."""
+        return self.weights + len(self.training.metrics)
+
+    @property
+    def factor(self) -> float:
+        """What turns a member's mean term into a mean change of weights.
+
+        A noised sum of gradients is divided by the nominal batch, never by the batch that was
+        drawn, and one step is taken down it; a change of weights, or counts, are what they are.
+        """
+        if self.training.kind == "local-steps" or self.counts:
+            return 1.0
+        return -self.training.learning_rate / self.training.nominal_batch
+
+    @property
+    def policy(self) -> PrivacyPolicy:
+        """What one round does to a member's data.
+
+        Raises:
+            ConfigError: it is an agreement without privacy.
+        """
+        return PrivacyPolicy(
+            unit=PrivacyUnit(self.unit),
+            clipping_norm=self.training.clipping_norm,
+            weights=self.training.coordinates(self.weights),
+            noise_multiplier=self.noise_multiplier,
+            sampling_rate=self.training.sampling_rate,
+            steps_per_round=self.training.steps_per_round,
+            delta=self.delta,
+            max_epsilon=self.epsilon,
+        )
+
+    def lattice(self) -> Lattice:
+        """The integers that members add up, from public numbers alone.
+
+        A noised sum keeps the points of its own lattice, or every 2^k-th where so many members
+        would not fit otherwise. A change of weights has the finest lattice that holds what so many
+        steps can be expected to change at most. What does not fit is refused, never wrapped.
+        """
+        training, policy = self.training, self.policy
+        terms = len(self.roster.members)
+        steps = training.steps_per_round
+        sums = steps * (_FULL * training.nominal_batch * policy.clipping_norm + _NOISE * policy.std)
+        spacing = max(policy.spacing, policy.spacing * spacing_for(sums / policy.spacing, terms))
+        if training.kind == "gradient-sum":
+            return Lattice(((self.length, spacing),), terms)
+        blocks = [(self.weights, spacing_for(_largest_change(training, sums), terms))]
+        if training.metrics:
+            blocks.append((len(training.metrics), spacing))
+        return Lattice(tuple(blocks), terms)
+
+
+_FULL, _NOISE = 64.0, 16.0
+"""What a coordinate of a sum is expected to stay below: so many nominal batches whose units all
+have their whole norm in it, and so many standard deviations of the noise."""
+
+_ADAM = 4.0  # times its learning rate: more than a step moves a weight with the usual moments
+_LEVEL = 16.0  # times C: how far an adaptive level is expected to rise
+
+
+def _largest_change(training: TrainingSettings, sums: float) -> float:
+    """What a round's steps are expected to change a weight by at most."""
+    steps, rate = training.steps_per_round, training.learning_rate
+    if training.optimizer == "adam":
+        return steps * rate * _ADAM
+    gradient = sums / training.nominal_batch
+    if training.clipping == "adaptive":
+        gradient *= _LEVEL
+    if training.optimizer == "adam-bc":
+        return rate * max(steps * _ADAM, gradient / math.sqrt(training.second_moment_floor))
+    return rate * gradient / (1 - training.momentum)
 
 
 def calibrated(federation: Federation) -> Calibration:
@@ -173,22 +287,84 @@ def agree(
     *,
     fingerprint: str,
     weights: int,
+    counts: bool,
     noise_multiplier: float,
-    roster: tuple[str, ...] | None = None,
+    roster: Roster,
+    aggregation: AggregationSettings | None = None,
 ) -> Agreement:
-    """The agreement on one task of ``federation``; the roster is its members unless given."""
+    """The agreement on one task of ``federation``; it aggregates as the file says unless given."""
     return Agreement(
         federation=federation.name,
         purpose=federation.purpose,
         task=settings.name,
         task_fingerprint=fingerprint,
         weights=weights,
+        counts=counts,
         rounds=settings.rounds,
-        roster=tuple(sorted(roster or (o.name for o in federation.members))),
+        roster=roster,
         unit=federation.privacy.unit,
         epsilon=federation.privacy.epsilon,
         delta=federation.privacy.delta,
         noise_multiplier=noise_multiplier,
         training=settings.training,
         server=settings.server,
+        aggregation=aggregation or federation.aggregation,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAgreement:
+    """An agreement and its members' signatures.
+
+    Attributes:
+        agreement: the document.
+        signatures: of its canonical bytes, which name the roster and all its keys.
+    """
+
+    agreement: Agreement
+    signatures: Signatures
+
+    @classmethod
+    def unsigned(cls, agreement: Agreement) -> SignedAgreement:
+        """Nobody has signed yet."""
+        return cls(agreement, Signatures(DOMAIN, {}))
+
+    def sign(self, name: str, key: SigningKey) -> SignedAgreement:
+        """With one more signature."""
+        document = self.agreement.canonical()
+        return SignedAgreement(self.agreement, self.signatures.adding(name, key, document))
+
+    def check(self) -> None:
+        """Whether every member of the roster has signed.
+
+        Raises:
+            PrivacyError: somebody has not, or not with the key of the roster.
+        """
+        missing = self.signatures.missing(self.agreement.roster, self.agreement.canonical())
+        if missing:
+            raise PrivacyError(f"{', '.join(missing)} did not sign the agreement")
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return {
+            "agreement": self.agreement.plain(),
+            "digest": self.agreement.digest(),
+            "signatures": dict(self.signatures.by_member),
+        }
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> SignedAgreement:
+        """What :meth:`plain` wrote; signatures are not checked.
+
+        Raises:
+            ConfigError: it is not that, or the digest is another agreement's.
+        """
+        try:
+            agreement = Agreement.read(values["agreement"])
+            given = {str(name): str(value) for name, value in values["signatures"].items()}
+            digest = values["digest"]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ConfigError("this is not a signed agreement") from error
+        if digest != agreement.digest() or set(values) != {"agreement", "digest", "signatures"}:
+            raise ConfigError("the digest is not that of the agreement", "it was changed by hand")
+        return cls(agreement, Signatures(DOMAIN, given))

@@ -3,7 +3,8 @@
 """`fedcode`: federated, private training of code models, simulated on one machine.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 `--again` found other
-weights, or `audit` found the training broken; 2 something to mend, with a hint.
+weights, `audit` found the training broken, or `agreement verify` a signature that is missing;
+2 something to mend, with a hint.
 """
 
 from __future__ import annotations
@@ -58,6 +59,19 @@ def simulate(
             help="Also: each organization alone, without privacy, centralized, baselines.",
         ),
     ] = False,
+    secure_sum: Annotated[
+        bool | None,
+        typer.Option(
+            "--secure-sum/--no-secure-sum",
+            help="Mask what members send, or not; on, unless the file says otherwise.",
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="What members send: local-steps or gradient-sum.")
+    ] = None,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Chance that a member is lost in a round.")
+    ] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Of training and of the noise.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the result.")] = None,
@@ -76,13 +90,21 @@ def simulate(
     os.environ.update(_QUIET)
     from fedcode.simulation.run import MANIFEST, Options, repeatable
 
-    options, before = Options(not no_privacy, compare, seeds), None
+    options, before = Options(not no_privacy, compare, seeds, dropout), None
     if resume or again:
         asked = (task, rounds, epsilon, seed, no_privacy or None, compare or None)
-        _refuse_changes([*asked, seeds if seeds > 1 else None, out if resume else None])
+        more = (secure_sum, kind, dropout or None, seeds if seeds > 1 else None)
+        _refuse_changes([*asked, *more, out if resume else None])
         chosen, options, before = repeatable((resume or again or Path()) / MANIFEST)
     else:
-        chosen = _changed(_federation(federation), task, rounds, epsilon, seed)
+        if no_privacy and (secure_sum or kind or dropout):
+            raise ConfigError(
+                "without privacy nothing is masked, and nobody drops out",
+                "leave --secure-sum, --kind and --dropout out",
+            )
+        chosen = _changed(
+            _federation(federation), task, rounds, epsilon, seed, secure_sum=secure_sum, kind=kind
+        )
     folder = resume or out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005
     result = _simulate(chosen, options, folder, quiet=as_json, resume=resume is not None)
     _show(result, folder, as_json=as_json)
@@ -248,6 +270,54 @@ def calibrate(
     print(f"shown at the end  ε = {found.shown:.4g} by PLD: the filter costs the difference")
 
 
+agreement = typer.Typer(no_args_is_help=True, help="Look at what the members have signed.")
+app.add_typer(agreement, name="agreement")
+
+_FILE = typer.Argument(metavar="FILE", help="A signed agreement, as agreement-TASK.json.")
+
+
+@agreement.command("show")
+def agreement_show(
+    file: Annotated[Path, _FILE],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Say what was agreed on, by whom, and who has signed."""
+    from fedcode.report import agreements
+    from fedcode.rounds.verification import read
+
+    signed = read(file)
+    if as_json:
+        print(json.dumps(agreements.shown(signed), ensure_ascii=False))
+    else:
+        Console(soft_wrap=True).print(agreements.summary(signed))
+
+
+@agreement.command("verify")
+def agreement_verify(
+    file: Annotated[Path, _FILE],
+    before: Annotated[
+        Path | None, typer.Option(help="The agreement of the epoch before, to follow on.")
+    ] = None,
+    transcript: Annotated[
+        Path | None,
+        typer.Option(help="A run's transcript.jsonl: who survived each secure sum, by signature."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Check every signature; exit code 1 if one is missing or false."""
+    from fedcode.report.agreements import verdict
+    from fedcode.rounds.verification import verify
+
+    found = verify(file, before, transcript)
+    if as_json:
+        print(json.dumps(found.plain(), ensure_ascii=False))
+    else:
+        for line in verdict(**found.plain()):
+            print(line)
+    if found.wrong:
+        raise typer.Exit(1)
+
+
 def main() -> NoReturn:
     """The program."""
     run(app, "fedcode")
@@ -285,6 +355,9 @@ def _changed(
     rounds: int | None,
     epsilon: float | None,
     seed: int | None,
+    *,
+    secure_sum: bool | None,
+    kind: Kind | None,
 ) -> Federation:
     values = federation.model_dump(mode="json")
     if task is not None:
@@ -298,6 +371,13 @@ def _changed(
         values["privacy"]["epsilon"] = epsilon
     if seed is not None:
         values["seed"] = seed
+    if secure_sum is not None and secure_sum != federation.aggregation.masked:
+        colluding = federation.aggregation.colluding
+        mode = "secagg" if secure_sum else "open"
+        values["aggregation"] = {"mode": mode, "colluding": colluding}
+    if kind is not None:
+        for one in values["tasks"]:
+            one.setdefault("training", {})["kind"] = kind
     return check(values, "the command line")
 
 

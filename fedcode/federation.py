@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, SMALLEST_GROUP
 from fedcode.record import PrivacyUnit, Role
+from fedcode.rules import Rule, fewest
 from fedcode.strict import (
     Amount,
     Count,
@@ -32,6 +34,13 @@ Kind = Literal["local-steps", "gradient-sum"]
 SharedMetric = Literal["units", "loss"]
 Norm = Annotated[float, Field(ge=1e-6, le=1e6, strict=True)]
 """Of gradients whose squares float32 holds."""
+
+Mode = Literal["secagg", "secagg-groups", "open-robust", "open"]
+RULES: dict[Mode, tuple[Rule, ...]] = {
+    "secagg-groups": ("median", "trimmed-mean"),
+    "open-robust": ("trimmed-mean", "krum", "centred-clipping"),
+}
+"""What each mode may combine groups or members by; the first is taken where none is named."""
 
 Precision = Literal["float32", "bfloat16"]
 """Of a network's products in training without privacy; its weights stay float32.
@@ -172,6 +181,88 @@ class ServerSettings(Strict):
     average: Fraction = 0.0
 
 
+class AggregationSettings(Strict):
+    """How the members' releases become one, and what the coordinator sees of them.
+
+    Attributes:
+        mode: ``secagg`` is one secure sum over the cohort: the coordinator learns the total and
+            nothing else. ``secagg-groups`` is one for each of several groups, whose means are
+            combined by ``rule``. ``open-robust`` masks nothing and combines the members' releases
+            by ``rule``; ``open`` adds them up. See docs/decisions/0011-modes.md.
+        groups: how many, of ``secagg-groups``; 3 if absent.
+        rule: of ``secagg-groups`` and ``open-robust``; the mode's first if absent.
+        malicious: as many members, or groups, may send anything, and the rule still holds; 1 if
+            absent.
+        radius: of ``centred-clipping``: how far a release may lie from the centre; 1 if absent.
+        colluding: c: the ε that is shown against whoever sees sums alone is for up to so many
+            members who tell their noise.
+    """
+
+    mode: Mode = "secagg"
+    groups: Annotated[int, Field(ge=FEWEST_GROUPS, strict=True)] | None = None
+    rule: Rule | None = None
+    malicious: Count | None = None
+    radius: Positive | None = None
+    colluding: Annotated[int, Field(ge=0, strict=True)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, values: Any) -> Any:
+        """What the mode and the rule need, where it is not said."""
+        if not isinstance(values, dict):
+            return values
+        filled = {key: value for key, value in values.items() if value is not None}
+        rules = RULES.get(filled.get("mode", "secagg"), ())
+        if rules:
+            filled = {"rule": rules[0], "malicious": 1} | filled
+        if filled.get("mode") == "secagg-groups":
+            filled = {"groups": FEWEST_GROUPS} | filled
+        if filled.get("rule") == "centred-clipping":
+            filled = {"radius": 1.0} | filled
+        return filled
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        allowed = RULES.get(self.mode, ())
+        if self.rule is not None and self.rule not in allowed:
+            others = f": take {' or '.join(allowed)}" if allowed else ", it adds up"
+            raise ValueError(f"{self.mode} has no rule {self.rule}{others}")
+        if self.groups is not None and self.mode != "secagg-groups":
+            raise ValueError("groups is of secagg-groups alone")
+        if self.radius is not None and self.rule != "centred-clipping":
+            raise ValueError("radius is of centred-clipping alone")
+        if self.malicious is not None and self.rule is None:
+            raise ValueError(f"{self.mode} trusts every member: leave malicious out")
+        return self
+
+    @property
+    def masked(self) -> bool:
+        """Whether members mask what they send."""
+        return self.mode in ("secagg", "secagg-groups")
+
+    def check_members(self, members: int) -> None:
+        """Whether so many can take part.
+
+        Raises:
+            ValueError: too few or too many.
+        """
+        few, most = FEWEST_MEMBERS, MOST_MEMBERS
+        if self.groups is not None:
+            few, most = self.groups * SMALLEST_GROUP, self.groups * MOST_MEMBERS
+        if self.masked and not few <= members <= most:
+            raise ValueError(
+                f"mode {self.mode} is for {few} to {most} members that train, not {members} "
+                '(aggregation.mode = "open" adds up without masking)'
+            )
+        if self.rule is not None and self.malicious is not None:
+            count = members if self.groups is None else self.groups
+            if count < fewest(self.rule, self.malicious):
+                raise ValueError(
+                    f"{self.rule} bears {self.malicious} that lie among "
+                    f"{fewest(self.rule, self.malicious)} or more, not among {count}"
+                )
+
+
 class WarmStartSettings(Strict):
     """Plain training on the public corpus before the federation starts.
 
@@ -273,6 +364,7 @@ class Federation(Strict):
     threads: Count = 1
     heldout_every: Annotated[int, Field(ge=2, strict=True)] = 20
     privacy: PrivacySettings = PrivacySettings()
+    aggregation: AggregationSettings = AggregationSettings()
     public: PublicSettings = PublicSettings()
     tasks: tuple[TaskSettings, ...]
     organizations: tuple[OrganizationSettings, ...]
@@ -292,6 +384,7 @@ class Federation(Strict):
             raise ValueError("no organization has the role train")
         if sum(t.budget_share for t in self.tasks) > 1 + 1e-9:
             raise ValueError("the tasks' budget_share add up to more than 1")
+        self.aggregation.check_members(len(self.members))
         return self
 
     @property

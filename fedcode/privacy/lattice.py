@@ -10,14 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcode.errors import ConfigError, OutOfRange, PrivacyError
+from fedcode.errors import OutOfRange, PrivacyError
 from fedcode.privacy import _validate
 
 RING = 1 << 32
 """Integers are added modulo this."""
 
 _LARGEST_SUM = RING // 2 - 1  # either sign
-_ROOM = 16.0  # standard deviations: no sample of the noise is beyond nine
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,26 @@ class Lattice:
             found[part] = self._within(scaled)
         return found
 
-    def exact(self, points: NDArray[np.int64], spacing: float) -> NDArray[np.int32]:
-        """Points of a lattice of ``spacing``, as they are, shape (d,).
+    def kept(self, points: NDArray[np.int64], spacing: float) -> NDArray[np.int32]:
+        """Points of a lattice of ``spacing`` on this one, shape (d,).
+
+        They stay what they are where the spacing is the same, and are rounded where this lattice
+        has every 2^k-th of them.
 
         Raises:
             OutOfRange: one is beyond :attr:`limit`.
-            PrivacyError: another shape or another spacing than the blocks'.
+            PrivacyError: another shape, or a lattice that does not have this one's points.
         """
-        if points.shape != (self.size,) or any(own != spacing for _, own in self.blocks):
-            raise PrivacyError("the points are not of this lattice")
-        return self._within(points).astype(np.int32)
+        if points.shape != (self.size,):
+            raise PrivacyError(f"{self.size} coordinates were expected, not {points.shape}")
+        found = np.empty(self.size, np.int32)
+        for part, own in self._parts():
+            coarser = own / spacing
+            if coarser < 1 or math.frexp(coarser)[0] != 0.5:
+                raise PrivacyError("the points are of another lattice")
+            taken = points[part] if coarser == 1 else np.rint(points[part] / coarser)
+            found[part] = self._within(taken)
+        return found
 
     def values(self, total: NDArray[np.int64]) -> NDArray[np.float64]:
         """What a sum of points stands for, shape (d,)."""
@@ -80,23 +89,6 @@ class Lattice:
         for part, spacing in self._parts():
             found[part] *= spacing
         return found
-
-    def check_room(self, std: float, largest: float = 0.0) -> None:
-        """Whether one term's noise fits with room to spare.
-
-        Args:
-            std: of the noise.
-            largest: what a coordinate is expected to be without it; it may be twice that.
-
-        Raises:
-            ConfigError: it does not fit.
-        """
-        for _, spacing in self.blocks:
-            if (_ROOM * std + 2 * largest) / spacing > self.limit:
-                raise ConfigError(
-                    f"the sums of {self.terms} members do not fit into one modulo 2^32",
-                    "fewer members, less noise, a smaller nominal_batch or no metrics",
-                )
 
     def _parts(self) -> list[tuple[slice, float]]:
         parts, start = [], 0

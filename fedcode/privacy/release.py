@@ -129,7 +129,7 @@ class Term:
         if release.sum is None:
             values = lattice.points(release.vector)
         else:
-            values = lattice.exact(release.sum.points, release.sum.spacing)
+            values = lattice.kept(release.sum.points, release.sum.spacing)
         values.flags.writeable = False
         object.__setattr__(self, "values", values)
 

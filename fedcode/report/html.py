@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fedcode.report import audits, charts, table, words
+from fedcode.report import audits, charts, sums, table, words
 from fedcode.report.audits import Audit, read_audit
 from fedcode.report.result import Arm, Manifest, Result, TaskResult, read_manifest, read_result
 
@@ -47,6 +47,8 @@ class TaskView:
         unseen: the leading figure for each organization never trained on.
         heldout: private data: the leading figure on each member's own held-out files.
         training: private data: each member's half of the rounds.
+        sums: the secure sums' stories.
+        shared: what the members measured and let go, noised.
     """
 
     task: TaskResult
@@ -57,6 +59,8 @@ class TaskView:
     unseen: Grid
     heldout: Grid
     training: Grid
+    sums: Grid
+    shared: Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
         shown_skipped=_SHOWN_SKIPPED,
         audited=audited,
         audits=audits,
+        sums=sums,
         table=table,
         words=words,
     )
@@ -129,6 +134,8 @@ def _view(task: TaskResult, result: Result) -> TaskView:
         unseen=_unseen(task, unseen),
         heldout=_heldout(task, result.members),
         training=_training(task, result.members),
+        sums=Grid(sums.HEAD, sums.rows(task)),
+        shared=_shared(task),
     )
 
 
@@ -153,6 +160,24 @@ def _rounds(task: TaskResult) -> Grid:
         for entry in task.curves
     ]
     return Grid(head, rows)
+
+
+def _shared(task: TaskResult) -> Grid:
+    keys = list(dict.fromkeys(key for entry in task.curves for key in entry.shared))
+    rows = [
+        [
+            str(entry.round),
+            *(
+                f"{table.number(one.value, 2)} ± {table.number(one.std, 2)}"
+                if (one := entry.shared.get(key))
+                else table.NOTHING
+                for key in keys
+            ),
+        ]
+        for entry in task.curves
+        if keys
+    ]
+    return Grid(["Round", *keys], rows)
 
 
 def _columns(task: TaskResult) -> list[tuple[str, list[Arm]]]:

@@ -112,6 +112,35 @@ class MemberRound(Part):
     level: float | None = None
 
 
+class Shared(Part):
+    """A figure that left the members as a coordinate of their noised sum."""
+
+    value: float
+    std: float
+
+
+class Lost(Part):
+    """A member that dropped out of a secure sum."""
+
+    step: str
+    why: str
+
+
+class SumStory(Part):
+    """One secure sum, as the coordinator saw it."""
+
+    members: tuple[str, ...]
+    threshold: int
+    lost: dict[str, Lost]
+    sharers: tuple[str, ...]
+    survivors: tuple[str, ...]
+    self_masks: tuple[str, ...]
+    keys: tuple[str, ...]
+    seconds: dict[str, float]
+    aborted: str
+    blamed: tuple[str, ...]
+
+
 class Round(Part):
     """One round of the federated run of the first seed."""
 
@@ -122,6 +151,9 @@ class Round(Part):
     epsilon: dict[str, float]
     seconds: float
     local: dict[str, MemberRound]
+    charged: tuple[str, ...] = ()
+    shared: dict[str, Shared] = Field(default_factory=dict)
+    sums: tuple[SumStory, ...] = ()
 
 
 class SeedLocal(Part):
@@ -149,6 +181,20 @@ class Interval(Part):
     seeds: int
 
 
+class Against(Part):
+    """ε against whoever sees sums alone, if so many members tell their noise."""
+
+    colluding: int
+    epsilon: float
+
+
+class Aggregation(Part):
+    """How the members' releases became one."""
+
+    mode: str
+    tradeoff: str
+
+
 class Arm(Part):
     """One way of training: a row of the comparison."""
 
@@ -156,6 +202,7 @@ class Arm(Part):
     title: str
     private: bool
     epsilon: float | None
+    epsilon_release: tuple[Against, ...] | None = None
     member: str | None
     seeds: tuple[Seed, ...]
     unseen: dict[str, Interval]
@@ -183,6 +230,7 @@ class TaskResult(Part):
     records_per_unit: int | None = None
     clipping_norm: float | None = None
     clipping: str | None = None
+    kind: str | None = None
     weights: int
     curves: tuple[Round, ...]
     arms: tuple[Arm, ...]
@@ -205,6 +253,7 @@ class Result(Part):
     finished: bool
     simulation: Simulation
     privacy: Privacy | None
+    aggregation: Aggregation
     organizations: tuple[Organization, ...]
     ledger: tuple[LedgerRow, ...]
     tasks: tuple[TaskResult, ...]

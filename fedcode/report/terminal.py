@@ -105,6 +105,7 @@ def _verdicts(result: Result) -> Iterator[Text]:
 
 def _notes(result: Result) -> Iterator[Text]:
     yield Text(words.standing(result))
+    yield from (Text(said) for said in words.summing(result))
     yield from (Text(said) for said in words.stops(result.tasks))
     if not result.finished:
         yield Text("not finished: `fedcode simulate --resume` goes on")

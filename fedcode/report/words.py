@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 from fedcode.record import PrivacyUnit
+from fedcode.report import sums
 from fedcode.report.result import Privacy, Result, TaskResult
 from fedcode.report.table import (
     Row,
@@ -53,6 +54,11 @@ _CODES = {
     "plan": "the coordinator's plan is not what was agreed on",
     "failed": "its training failed",
     "policy": "its policy does not permit the round",
+    "range": "its numbers did not fit into the sum",
+    "protocol": "the coordinator broke the protocol",
+    "absent": "it did not answer",
+    "malformed": "what it sent could not be read",
+    "refused": "it broke the protocol",
 }
 
 
@@ -125,6 +131,24 @@ def standing(result: Result) -> str:
         f"largest ε {epsilon(largest_spent(result.ledger))}, cap {epsilon(privacy.epsilon)}, "
         f"δ {delta(privacy.delta)}, {privacy.unit}, {privacy.adjacency}, {privacy.accountant.shown}"
     )
+
+
+def summing(result: Result) -> list[str]:
+    """What the secure sums bring, in lines of a terminal."""
+    done, aborted, lost = sums.lost(result.tasks)
+    if not done:
+        return [result.aggregation.tradeoff] if result.privacy else []
+    said = [
+        f"{counted(done, 'secure sum')}: {counted(lost, 'member')} lost on the way, "
+        f"{aborted or 'none'} without a total"
+    ]
+    for task in result.tasks:
+        against = sums.against(task)
+        if against:
+            colluding, spent = against[-1]
+            others = f", {counted(colluding, 'other member')} colluding" if colluding else ""
+            said.append(f"{task.name}: ε {spent} against whoever sees the sums alone{others}")
+    return said
 
 
 def findings(task: TaskResult) -> list[tuple[Row, str]]:

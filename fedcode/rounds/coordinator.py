@@ -4,19 +4,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
+from numpy.typing import NDArray
 
 from fedcode.agreement import Agreement
-from fedcode.rounds.strategy import SummingStrategy, arrays_of, flower_strategy, vector_of
+from fedcode.errors import ConfigError
+from fedcode.metrics import Estimate, shared_metrics
+from fedcode.rounds.exchange import Exchange
+from fedcode.rounds.gathering import Gathered, Part, open_updates, secure_sums
+from fedcode.rounds.optimizer import ServerOptimizer
+from fedcode.rounds.robust import combined
+from fedcode.rounds.transcript import Story
+from fedcode.signing import SigningKey
 from fedcode.weights import Vector, digest
-from fedcode.wire import RefusalCode
+from fedcode.wire import Plan, RefusalCode, encode, sign
 
 logging.getLogger("flwr").setLevel(logging.WARNING)
 
@@ -30,12 +38,14 @@ class State:
         weights: shape (d,); what the next plan carries.
         moments: the server optimizer's state, by name.
         average: of the weights over the rounds, shape (d,); None where there is none.
+        spent: members whose budget is used up: they are not asked again.
     """
 
     round: int
     weights: Vector
     moments: Mapping[str, Vector] = field(default_factory=dict)
     average: Vector | None = None
+    spent: frozenset[str] = frozenset()
 
     @property
     def released(self) -> Vector:
@@ -50,16 +60,20 @@ class Outcome:
     Attributes:
         round: its number.
         survivors: members whose updates are in the sum.
-        refusals: members that took no part, and why.
+        refusals: members that took no part, and why: a refusal's code, ``absent`` or ``malformed``.
         weights: digest of the weights afterwards.
         seconds: from plan to weights.
+        metrics: what the members measured, noised, if they agreed to.
+        sums: the secure sums' stories; none where nothing is masked.
     """
 
     round: int
     survivors: tuple[str, ...]
-    refusals: Mapping[str, RefusalCode]
+    refusals: Mapping[str, str]
     weights: str
     seconds: float
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    sums: tuple[Story, ...] = ()
 
 
 class Coordinator:
@@ -69,41 +83,97 @@ class Coordinator:
         agreement: what the plans offer.
         grid: reaches the members.
         nodes: the grid's node of each member.
+        key: the one that the roster names; it signs all that is sent.
+
+    Raises:
+        ConfigError: another key than the roster's.
     """
 
-    def __init__(self, agreement: Agreement, grid: Grid, nodes: Mapping[str, int]) -> None:
+    def __init__(
+        self, agreement: Agreement, grid: Grid, nodes: Mapping[str, int], key: SigningKey
+    ) -> None:
+        if key.public != agreement.roster.coordinator:
+            raise ConfigError("this key is not the coordinator's in the roster")
         self._agreement = agreement
         self._grid = grid
         self._nodes = nodes
+        self._key = key
 
     def run(self, state: State) -> tuple[State, Outcome]:
         """One round from ``state``.
 
-        Weights, moments and average stay as they are if nobody took part, or if they would not be
+        Weights, moments and average stay as they are if too few took part, or if they would not be
         finite.
         """
         start = time.perf_counter()
         number = state.round + 1
-        inner = flower_strategy(self._agreement.server, self._agreement.training.proximal)
-        strategy = SummingStrategy(inner, self._agreement, self._nodes)
-        strategy.restore(state.moments)
-        plans = strategy.configure_train(
-            number, arrays_of(state.weights), ConfigRecord(), self._grid
+        gathered = self._gather(state, number)
+        optimizer = ServerOptimizer(
+            self._agreement.server, self._agreement.training.proximal, state.moments
         )
-        arrays, _ = strategy.aggregate_train(number, self._grid.send_and_receive(plans))
-        weights = state.weights if arrays is None else vector_of(arrays)
-        moments = strategy.state()
-        if not all(np.isfinite(v).all() for v in (weights, *moments.values())):
-            weights, moments, arrays = state.weights, dict(state.moments), None
-        average = state.average if arrays is None else self._average(state, weights)
+        change = self._change(gathered.parts)
+        weights, moments, average = state.weights, dict(state.moments), state.average
+        if change is not None:
+            found = optimizer.apply(number, state.weights, change, self._grid)
+            if all(np.isfinite(v).all() for v in (found, *optimizer.moments.values())):
+                weights, moments = found, optimizer.moments
+                average = self._average(state, weights)
+        survivors = tuple(sorted(name for part in gathered.parts for name in part.survivors))
         outcome = Outcome(
             number,
-            strategy.survivors,
-            strategy.refusals,
+            survivors,
+            gathered.refusals,
             digest(weights),
             time.perf_counter() - start,
+            self._metrics(gathered.parts),
+            gathered.stories,
         )
-        return State(number, weights, moments, average), outcome
+        broke = {n for n, why in gathered.refusals.items() if why == RefusalCode.BUDGET}
+        return State(number, weights, moments, average, state.spent | broke), outcome
+
+    def _gather(self, state: State, number: int) -> Gathered:
+        """What the members answer to the round's plan."""
+        agreement = self._agreement
+        cohort = tuple(sorted(set(self._nodes) - state.spent))
+        if not cohort:
+            return Gathered((), {}, ())
+        exchange = Exchange(agreement, self._grid, self._nodes)
+        plan = sign(Plan(agreement.digest(), number, cohort, state.weights), self._key)
+        data = encode(plan)
+        if not agreement.aggregation.masked:
+            return open_updates(exchange, agreement, number, cohort, data)
+        plan_digest = hashlib.sha256(data).hexdigest()
+        return secure_sums(
+            exchange, agreement, number, cohort, data, plan_digest, digest(state.weights), self._key
+        )
+
+    def _change(self, parts: tuple[Part, ...]) -> NDArray[np.float64] | None:
+        """The mean change of weights, shape (d,); None where too few are left."""
+        if not parts:
+            return None
+        agreed, weights = self._agreement.aggregation, self._agreement.weights
+        if agreed.rule is None:
+            total: NDArray[np.float64] = np.sum([part.total[:weights] for part in parts], axis=0)
+            mean = total / sum(len(part.survivors) for part in parts)
+        else:
+            means = {
+                min(part.survivors): part.total[:weights] / len(part.survivors) for part in parts
+            }
+            found = combined(
+                means, agreed.rule, malicious=agreed.malicious or 0, radius=agreed.radius or 1.0
+            )
+            if found is None:
+                return None
+            mean = found
+        return mean * self._agreement.factor
+
+    def _metrics(self, parts: tuple[Part, ...]) -> dict[str, Estimate]:
+        training, weights = self._agreement.training, self._agreement.weights
+        if not training.metrics or not parts:
+            return {}
+        members = sum(len(part.survivors) for part in parts)
+        total = np.sum([part.total[weights:] for part in parts], axis=0)
+        return shared_metrics(training, total, members, self._agreement.policy.std)
 
     def _average(self, state: State, weights: Vector) -> Vector | None:
         """The moving average with ``weights`` in it.

@@ -1,20 +1,48 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""The member's half of a round: consent, charge, train, keep, send. In this order, always."""
+"""The member's half of a round: consent, charge, train, mask, keep, send. In this order, always."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from fedcode.agreement import Agreement
-from fedcode.errors import BudgetExhausted, PolicyRefusal, PrivacyError, WireError
+from fedcode.errors import (
+    BudgetExhausted,
+    OutOfRange,
+    PolicyRefusal,
+    PrivacyError,
+    SecureSumError,
+    WireError,
+)
 from fedcode.privacy.accountant import Cost
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import Release
+from fedcode.rounds.transcript import parts
+from fedcode.secure_sum import Session, SummingMember
+from fedcode.signing import SigningKey
 from fedcode.trainer import LocalReport, Trainer
-from fedcode.wire import Plan, Refusal, RefusalCode, Update, decode, encode
+from fedcode.weights import Vector, digest
+from fedcode.wire import (
+    ConfirmationList,
+    KeyBook,
+    Message,
+    Plan,
+    Received,
+    Refusal,
+    RefusalCode,
+    ShareDelivery,
+    SurvivorList,
+    Update,
+    decode,
+    encode,
+    sign,
+    verified,
+)
 
 
 class _Refused(Exception):
@@ -25,11 +53,48 @@ class _Refused(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sum:
+    """A secure sum that this member takes part in.
+
+    Attributes:
+        round: its round.
+        plan: digest of the plan's bytes.
+        weights: where training starts.
+        members: those who add up, ourselves included.
+        half: our half of the protocol.
+    """
+
+    round: int
+    plan: str
+    weights: Vector
+    members: tuple[str, ...]
+    half: SummingMember
+
+
+@dataclass(frozen=True, slots=True)
+class _RoundLatch:
+    """The ledger, as a secure sum sees it: one answer to each step of a round, for good."""
+
+    ledger: BudgetLedger
+    asset: str
+    agreement: str
+    round: int
+
+    def latch(self, step: str, digest: str) -> None:
+        try:
+            self.ledger.latch(self.asset, self.agreement, self.round, step, digest)
+        except PrivacyError as error:  # of a sum that a restart has ended
+            raise SecureSumError(str(error)) from error
+
+
 class Member:
     """One organization's half.
 
     Attributes:
         error: why the last ``failed`` was answered, for the organization's own eyes.
+        objection: what was wrong with the last message that did not fit the secure sum; a
+            :class:`~fedcode.errors.Misbehaviour` names the culprit and has the evidence.
 
     Args:
         name: the member's name in the roster.
@@ -39,11 +104,12 @@ class Member:
         allowance: the most that this agreement may spend on the account.
         ledger: the organization's ledger; the account is open.
         trainer: local training.
+        key: signs all that is sent; the one that the roster names.
         simulated: the account is a simulation's, under no policy; it protects nobody.
 
     Raises:
-        PrivacyError: the account or the cost is not what the agreement says, or the account is a
-            simulation's and this is none.
+        PrivacyError: the account, the cost or the key is not what the agreement says, or the
+            account is a simulation's and this is none.
     """
 
     def __init__(
@@ -55,17 +121,22 @@ class Member:
         allowance: int,
         ledger: BudgetLedger,
         trainer: Trainer,
+        key: SigningKey,
         *,
         simulated: bool = False,
     ) -> None:
         self.name = name
         self.asset = asset
         self.error: Exception | None = None
+        self.objection: SecureSumError | None = None
         self._agreement = agreement
+        self._digest = agreement.digest()
         self._cost = cost
         self._allowance = allowance
         self._ledger = ledger
         self._trainer = trainer
+        self._key = key
+        self._sum: _Sum | None = None
         self._one_at_a_time = threading.Lock()
         self._check_account(simulated)
 
@@ -75,54 +146,133 @@ class Member:
         return self._trainer.report
 
     def answer(self, data: bytes) -> bytes:
-        """The bytes of an update, or of a refusal that says no more than a code."""
+        """The bytes of an answer, or of a refusal that says no more than a code."""
         number = 1
         try:
-            plan = self._plan(data)
-            number = plan.round
+            message = self._read(data)
+            number = message.round
             with self._one_at_a_time:
-                return self._answer(plan, hashlib.sha256(data).hexdigest())
+                return self._answer(message, hashlib.sha256(data).hexdigest())
         except _Refused as refused:
             code = refused.code
         except BudgetExhausted:
             code = RefusalCode.BUDGET
         except PolicyRefusal:
             code = RefusalCode.POLICY
+        except OutOfRange:
+            code = RefusalCode.RANGE
+        except SecureSumError as error:
+            self.objection, code = error, RefusalCode.PROTOCOL
         except Exception as error:  # noqa: BLE001  a text could hold source code: none may leave
             self.error, code = error, RefusalCode.FAILED
-        return encode(Refusal(self._agreement.digest(), number, self.name, code))
+        return encode(sign(Refusal(self._digest, number, self.name, code), self._key))
 
-    def _plan(self, data: bytes) -> Plan:
+    def _read(self, data: bytes) -> Received:
+        """A message that the coordinator has signed."""
+        agreed = self._agreement
         try:
-            plan = decode(data, weights=self._agreement.weights)
+            message = decode(data, weights=agreed.weights, length=agreed.length)
         except WireError:
             raise _Refused(RefusalCode.PLAN) from None
-        if not isinstance(plan, Plan):
+        if message.agreement != self._digest:
+            raise _Refused(RefusalCode.AGREEMENT)
+        if not verified(message, agreed.roster.coordinator):
             raise _Refused(RefusalCode.PLAN)
-        return plan
+        return message
 
-    def _answer(self, plan: Plan, asked: str) -> bytes:
-        """The bytes for ``plan``, of which ``asked`` is the digest: always the same for the same.
-
-        A round is answered once: the same plan again gets the same bytes again, and another plan
-        for the same round is refused.
-        """
-        self._consent(plan)
-        before = self._ledger.answer(self.asset, plan.agreement, plan.round)
-        if before is None:
-            return self._take_part(plan, asked)
-        if before.plan != asked or before.message is None:
-            raise _Refused(RefusalCode.PLAN)
-        self._ledger.sent_again(self.asset, plan.agreement, plan.round)
-        return before.message
+    def _answer(self, message: Received, asked: str) -> bytes:
+        if isinstance(message, Plan):
+            self._consent(message)
+            if self._agreement.aggregation.masked:
+                return self._begin(message, asked)
+            return self._once(message.round, asked, lambda: self._update(message, asked))
+        running = self._sum
+        if running is None or message.round != running.round:
+            raise _Refused(RefusalCode.PLAN)  # over, or lost in a restart: it cannot go on
+        match message:
+            case KeyBook():
+                return encode(running.half.shares(message))
+            case ShareDelivery():
+                running.half.accept(message)
+                return self._once(message.round, asked, lambda: self._masked(running, asked))
+            case SurvivorList():
+                return encode(running.half.confirm(message))
+            case ConfirmationList():
+                return encode(running.half.reveal(message))
+        raise _Refused(RefusalCode.PLAN)
 
     def _consent(self, plan: Plan) -> None:
         """Refuses what is not what was agreed on."""
-        if plan.agreement != self._agreement.digest():
-            raise _Refused(RefusalCode.AGREEMENT)
-        known = set(plan.cohort) <= set(self._agreement.roster)
+        known = set(plan.cohort) <= set(self._agreement.roster.names)
         if self.name not in plan.cohort or not known or plan.round > self._agreement.rounds:
             raise _Refused(RefusalCode.PLAN)
+
+    def _begin(self, plan: Plan, asked: str) -> bytes:
+        """The keys for a secure sum: one plan a round, and no round before one that has begun."""
+        running = self._sum
+        if running is not None and plan.round == running.round and asked == running.plan:
+            return encode(running.half.keys())
+        late = running is not None and plan.round <= running.round
+        if late or self._ledger.answer(self.asset, self._digest, plan.round) is not None:
+            raise _Refused(RefusalCode.PLAN)
+        self.close()
+        agreed = self._agreement
+        names = next(p for p in parts(agreed, plan.round, plan.cohort) if self.name in p)
+        session = Session(
+            agreement=self._digest,
+            round=plan.round,
+            plan=asked,
+            weights=digest(plan.weights),
+            coordinator=agreed.roster.coordinator,
+            members=tuple((name, agreed.roster.key(name)) for name in names),
+            length=agreed.length,
+        )
+        latch = _RoundLatch(self._ledger, self.asset, self._digest, plan.round)
+        half = SummingMember(session, self.name, self._key, latch)
+        keys = encode(half.keys())
+        self._sum = _Sum(plan.round, asked, plan.weights, names, half)
+        return keys
+
+    def close(self) -> None:
+        """Forgets the keys of a secure sum that is over, or will never be."""
+        if self._sum is not None:
+            self._sum.half.wipe()
+            self._sum = None
+
+    def _once(self, number: int, asked: str, compute: Callable[[], bytes]) -> bytes:
+        """What was sent for ``asked`` before, to the byte; else what is computed now.
+
+        A round is answered once: the same request again gets the same bytes again, and another one
+        for the same round is refused.
+        """
+        before = self._ledger.answer(self.asset, self._digest, number)
+        if before is None:
+            return compute()
+        if before.plan != asked or before.message is None:
+            raise _Refused(RefusalCode.PLAN)
+        self._ledger.sent_again(self.asset, self._digest, number)
+        return before.message
+
+    def _update(self, plan: Plan, asked: str) -> bytes:
+        """What leaves where nothing is masked."""
+        receipt = self._charge(plan.round, len(plan.cohort))
+        release = self._train(plan.weights, receipt)
+        update = Update(self._digest, plan.round, self.name, release.unmasked())
+        return self._kept(sign(update, self._key), receipt, asked)
+
+    def _masked(self, running: _Sum, asked: str) -> bytes:
+        """What leaves in a secure sum."""
+        receipt = self._charge(running.round, len(running.members))
+        release = self._train(running.weights, receipt)
+        term = release.term(self._agreement.lattice())
+        return self._kept(running.half.mask(term), receipt, asked)
+
+    def _kept(self, message: Message, receipt: Receipt, asked: str) -> bytes:
+        """The bytes of ``message``, which are in the outbox before they leave."""
+        data = encode(message)
+        self._ledger.arm(receipt, asked, data)
+        self._ledger.sent(receipt)
+        return data
 
     def _check_account(self, simulated: bool) -> None:
         account, agreed, cost = self._ledger.account(self.asset), self._agreement, self._cost
@@ -130,6 +280,7 @@ class Member:
             raise PrivacyError(f"asset {self.asset} has no account of the kind that is wanted")
         training = agreed.training
         for name, wanted, ours in (
+            ("key", dict(agreed.roster.members).get(self.name), self._key.public),
             ("unit", agreed.unit, account.unit),
             ("delta", agreed.delta, account.budget.delta),
             ("noise_multiplier", agreed.noise_multiplier, cost.noise_multiplier),
@@ -139,27 +290,22 @@ class Member:
             if wanted != ours:
                 raise PrivacyError(f"{name} is {wanted} in the agreement, and {ours} here")
 
-    def _take_part(self, plan: Plan, asked: str) -> bytes:
-        receipt = self._ledger.charge(
+    def _charge(self, number: int, cohort: int) -> Receipt:
+        return self._ledger.charge(
             self._cost,
             asset=self.asset,
-            agreement=plan.agreement,
+            agreement=self._digest,
             purpose=self._agreement.purpose,
             task=self._agreement.task,
-            round=plan.round,
-            cohort=len(plan.cohort),
+            round=number,
+            cohort=cohort,
             allowance=self._allowance,
         )
-        release = self._train(plan, receipt)
-        message = encode(Update(plan.agreement, plan.round, self.name, release.unmasked()))
-        self._ledger.arm(receipt, asked, message)
-        self._ledger.sent(receipt)
-        return message
 
-    def _train(self, plan: Plan, receipt: Receipt) -> Release:
+    def _train(self, weights: Vector, receipt: Receipt) -> Release:
         """Trains; where it fails before it has computed anything, the charge is given back."""
         try:
-            return self._trainer.train(plan.weights, receipt)
+            return self._trainer.train(weights, receipt)
         except Exception:
             if not receipt.used:
                 self._ledger.refund(receipt)

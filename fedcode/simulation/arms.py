@@ -10,20 +10,23 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Literal
 
-from fedcode.agreement import Agreement, agree, allowance, budget
+from fedcode.agreement import Agreement, SignedAgreement, agree, allowance, budget
 from fedcode.errors import TrainingError
-from fedcode.federation import Federation, ServerSettings, TaskSettings
+from fedcode.federation import AggregationSettings, Federation, ServerSettings, TaskSettings
 from fedcode.privacy.accountant import epsilon as epsilon_of
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
-from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import SourceFile
 from fedcode.rounds.coordinator import Coordinator, Outcome, State
+from fedcode.rounds.gathering import STEPS
 from fedcode.rounds.member import Member
+from fedcode.rounds.transcript import against_sums, ended
 from fedcode.simulation.dataset import Dataset, all_files
+from fedcode.simulation.dropouts import Dropping
+from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 from fedcode.simulation.learners import Learner
 from fedcode.simulation.unprotected import UnprotectedMember
 from fedcode.task import Metrics
@@ -89,11 +92,14 @@ class Round:
     round: int
     metrics: Metrics
     survivors: tuple[str, ...]
+    charged: tuple[str, ...]
     refusals: Mapping[str, str]
     epsilon: Mapping[str, float]
     seconds: float
     local: Mapping[str, Mapping[str, Any]]
     weights: str
+    shared: Mapping[str, Mapping[str, float]]
+    sums: Sequence[Mapping[str, Any]]
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
@@ -115,6 +121,7 @@ class Bench:
         seed: of training and of the noise.
         secret: take the noise from the system, not from the seed.
         observe: looks over a private trainer's shoulder.
+        dropout: the chance that a member is lost in a round of the federated arm.
     """
 
     federation: Federation
@@ -127,6 +134,7 @@ class Bench:
     seed: int
     secret: bool = False
     observe: Callable[[Trainer], Trainer] = lambda trainer: trainer
+    dropout: float = 0.0
 
     def run(
         self,
@@ -154,7 +162,7 @@ class Bench:
             return state
         if arm.key == "centralized-plain":
             return self._centralized(state)
-        agreement = self._agreement(arm)
+        agreement = self.agreement(arm)
         levels = {
             name: part.get("level") for line in before for name, part in line["local"].items()
         }
@@ -162,15 +170,21 @@ class Bench:
             name: self._member(name, arm, agreement, ledger, levels.get(name))
             for name in arm.members
         }
-        grid = InMemoryGrid({name: member_app(m.answer) for name, m in members.items()})
-        coordinator = Coordinator(agreement, grid, grid.nodes)
+        drops = self._drops(arm, agreement, members, state.round)
+        grid = InMemoryGrid({name: member_app(one.answer) for name, one in drops.items()})
+        coordinator = Coordinator(agreement, grid, grid.nodes, coordinator_of(self.seed))
         while state.round < agreement.rounds:
+            for one in drops.values():
+                one.begin()
+            before_it = self._charges(members, ledger)
             state, outcome = coordinator.run(state)
+            after_it = self._charges(members, ledger)
+            charged = tuple(name for name, n in after_it.items() if n > before_it[name])
             for member in members.values():
                 if isinstance(member, Member) and member.error is not None:
                     raise member.error
-            line = self._line(outcome, state, members, ledger)
-            if not after(state, line) or not outcome.survivors:
+            line = self._line(outcome, state, members, ledger, charged)
+            if not after(state, line) or state.spent >= set(arm.members):
                 break
         return state
 
@@ -191,6 +205,32 @@ class Bench:
         }
         return {"unseen": unseen, "by_organization": by_name, "local": {"heldout": heldout}}
 
+    def released(self, rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, float]] | None:
+        """ε against whoever sees the sums alone, by how many members tell their noise.
+
+        Of the member for whom it is largest; by the signed sets of survivors. None where nothing
+        is masked, or the noises of a round are not one sum's.
+
+        Args:
+            rounds: the arm's lines, as JSON has them.
+        """
+        training = self.settings.training
+        if self.noise is None or training.kind != "gradient-sum":
+            return None
+        survivors = [one["survivors"] for line in rounds for one in line["sums"] if ended(one)]
+        if not survivors:
+            return None
+        return [
+            {"colluding": c, "epsilon": epsilon}
+            for c, epsilon in against_sums(
+                survivors,
+                self.noise.noise_multiplier,
+                training.sampling_rate,
+                self.federation.privacy.delta,
+                self.federation.aggregation.colluding,
+            ).items()
+        ]
+
     def epsilon(self, rounds: int) -> float | None:
         """ε (PLD) of so many rounds of this task."""
         if self.noise is None:
@@ -201,18 +241,49 @@ class Bench:
         step = (self.noise.noise_multiplier, training.sampling_rate)
         return epsilon_of({step: rounds * training.steps_per_round}, self.federation.privacy.delta)
 
-    def _agreement(self, arm: Arm) -> Agreement:
-        settings = self.settings
+    def agreement(self, arm: Arm) -> Agreement:
+        """What the members of an arm agree on; those that are no federation mask nothing."""
+        settings, aggregation = self.settings, self.federation.aggregation
         if not arm.private:
-            settings = settings.model_copy(update={"server": ServerSettings()})
+            training = settings.training.model_copy(update={"kind": "local-steps", "metrics": ()})
+            changed = {"server": ServerSettings(), "training": training}
+            settings = settings.model_copy(update=changed)
+        if arm.key != "federated":
+            aggregation = AggregationSettings(mode="open")
         return agree(
             self.federation,
             settings,
             fingerprint=self.fingerprint,
             weights=len(self.learner.start()),
+            counts=self.learner.counts,
             noise_multiplier=self.noise.noise_multiplier if arm.private and self.noise else 0.0,
-            roster=arm.members,
+            roster=roster_of(self.federation.name, self.seed, arm.members),
+            aggregation=aggregation,
         )
+
+    def signed(self, arm: Arm) -> SignedAgreement:
+        """The same, signed by all of them."""
+        found = SignedAgreement.unsigned(self.agreement(arm))
+        for name in sorted(arm.members):
+            found = found.sign(name, key_of(self.seed, name))
+        return found
+
+    def _drops(
+        self,
+        arm: Arm,
+        agreement: Agreement,
+        members: Mapping[str, Member | UnprotectedMember],
+        done: int,
+    ) -> dict[str, Dropping]:
+        """The members, each with its losses in the rounds after those that are done."""
+        rate = self.dropout if arm.key == "federated" else 0.0
+        steps = len(STEPS) if agreement.aggregation.masked else 1
+        found = {}
+        for number, (name, member) in enumerate(members.items()):
+            found[name] = Dropping(member.answer, rate, steps, [self.seed, number])
+            for _ in range(done):
+                found[name].begin()
+        return found
 
     def _member(
         self,
@@ -225,8 +296,8 @@ class Bench:
         records = self.data.train[name].records()
         if not arm.private or self.noise is None:
             train = self.learner.plain(records, self.settings.rounds)
-            return UnprotectedMember(name, agreement, train)
-        policy = self.policy()
+            return UnprotectedMember(name, agreement, train, key_of(self.seed, name))
+        policy = agreement.policy
         organization = next(o for o in self.federation.members if o.name == name)
         filter_ = budget(self.federation, organization, self.noise.calibration)
         ledger.open_simulated(
@@ -241,23 +312,8 @@ class Bench:
             allowance(self.settings, filter_),
             ledger,
             self.observe(private),
+            key_of(self.seed, name),
             simulated=True,
-        )
-
-    def policy(self) -> PrivacyPolicy:
-        """What one round does to a member's data."""
-        if self.noise is None:
-            raise TrainingError("a run without privacy has no policy")
-        training, privacy = self.settings.training, self.federation.privacy
-        return PrivacyPolicy(
-            unit=privacy.unit,
-            clipping_norm=training.clipping_norm,
-            weights=training.coordinates(len(self.learner.start())),
-            noise_multiplier=self.noise.noise_multiplier,
-            sampling_rate=training.sampling_rate,
-            steps_per_round=training.steps_per_round,
-            delta=privacy.delta,
-            max_epsilon=privacy.epsilon,
         )
 
     def _randomness(self, arm: Arm, name: str) -> Callable[[Receipt], SecureGenerator]:
@@ -266,12 +322,24 @@ class Bench:
         task = self.settings.name
         return lambda receipt: SeededGenerator(self.seed, arm.name, task, name, receipt.round)
 
+    @staticmethod
+    def _charges(
+        members: Mapping[str, Member | UnprotectedMember], ledger: BudgetLedger
+    ) -> dict[str, int]:
+        """How many charges each member's account has."""
+        return {
+            name: ledger.charges(member.asset)
+            for name, member in members.items()
+            if isinstance(member, Member)
+        }
+
     def _line(
         self,
         outcome: Outcome,
         state: State,
         members: Mapping[str, Member | UnprotectedMember],
         ledger: BudgetLedger,
+        charged: tuple[str, ...],
     ) -> Round:
         start = time.perf_counter()
         metrics = self._figures(state, self.glimpse) if self.glimpse else {}
@@ -279,7 +347,7 @@ class Bench:
         spent = {}
         for name, member in members.items():
             if isinstance(member, Member):
-                if name in outcome.survivors:
+                if name in charged:
                     local[name] = asdict(member.report)
                 spent[name] = ledger.epsilon(member.asset)
             else:
@@ -288,11 +356,14 @@ class Bench:
             outcome.round,
             metrics,
             outcome.survivors,
-            {name: str(code) for name, code in outcome.refusals.items()},
+            charged,
+            outcome.refusals,
             spent,
             outcome.seconds + time.perf_counter() - start,
             local,
             outcome.weights,
+            {key: asdict(one) for key, one in outcome.metrics.items()},
+            [one.plain() for one in outcome.sums],
         )
 
     def _figures(self, state: State, files: Sequence[SourceFile]) -> dict[str, float]:

@@ -21,7 +21,11 @@ _HINT = "delete the folder and start the run again"
 
 def save_state(folder: Path, name: str, state: State, rounds: list[dict[str, Any]]) -> None:
     """Writes one file, whole or not at all: weights, moments, average, and the rounds."""
-    header = {"round": str(state.round), "rounds": json.dumps(rounds, allow_nan=False)}
+    header = {
+        "round": str(state.round),
+        "rounds": json.dumps(rounds, allow_nan=False),
+        "spent": json.dumps(sorted(state.spent)),
+    }
     tensors = {_WEIGHTS: state.weights, **state.moments}
     if state.average is not None:
         tensors[_AVERAGE] = state.average
@@ -42,7 +46,8 @@ def load_state(folder: Path, name: str) -> tuple[State | None, list[dict[str, An
             header = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         weights, average = tensors.pop(_WEIGHTS), tensors.pop(_AVERAGE, None)
-        state = State(int(header["round"]), weights, tensors, average)
+        spent = frozenset(json.loads(header["spent"]))
+        state = State(int(header["round"]), weights, tensors, average, spent)
         return state, json.loads(header["rounds"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"the checkpoint {path} is damaged", _HINT) from error

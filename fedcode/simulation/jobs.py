@@ -30,6 +30,7 @@ from fedcode.simulation.arms import Arm, Bench, Noise, Round
 from fedcode.simulation.checkpoints import load_state, save_state
 from fedcode.simulation.dataset import Dataset, all_files, load, sample
 from fedcode.simulation.learners import CountLearner, GradientLearner, Learner, warm_start
+from fedcode.storage import write_json
 from fedcode.task import AnyTask, counts_of, gradients_of
 from fedcode.tasks import make
 from fedcode.weights import load_tensors, save_tensors
@@ -50,6 +51,7 @@ class Job:
         folder: where the main federated run keeps ledger and checkpoints; None for all others,
             whose ledgers live in memory: they are counterfactual.
         warm: the warm start's weights; None for a task that has none.
+        dropout: the chance that a member is lost in a round of the federated arm.
     """
 
     federation: Mapping[str, Any]
@@ -59,6 +61,7 @@ class Job:
     noise: Noise | None = None
     folder: Path | None = None
     warm: Path | None = None
+    dropout: float = 0.0
 
     @property
     def name(self) -> str:
@@ -221,6 +224,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         glimpse=prepared.glimpse if job.folder else [],
         noise=job.noise,
         seed=job.seed,
+        dropout=job.dropout,
     )
     folder = job.folder / "checkpoint" if job.folder else None
     state, rounds = load_state(folder, job.name) if folder else (None, [])
@@ -234,6 +238,8 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         )
         return not _channel.stopping
 
+    if job.folder:
+        write_json(job.folder / f"agreement-{job.task}.json", bench.signed(arm).plain())
     path = job.folder / "ledger.sqlite" if job.folder and arm.private else ":memory:"
     with BudgetLedger.open(path) as ledger:
         state = bench.run(arm, ledger, state=state, before=tuple(rounds), after=after)
@@ -253,13 +259,14 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         **found,
         "rounds": rounds,
         "epsilon": bench.epsilon(_most_rounds(rounds)) if arm.private else None,
+        "epsilon_release": bench.released(rounds) if arm.key == "federated" else None,
         "weights": len(state.weights),
     }
 
 
 def _most_rounds(rounds: Sequence[Mapping[str, Any]]) -> int:
-    """In how many rounds the member took part that took part in most."""
-    taken = Counter(name for line in rounds for name in line["survivors"])
+    """In how many rounds the member was charged that was charged in most."""
+    taken = Counter(name for line in rounds for name in line["charged"])
     return max(taken.values(), default=0)
 
 

@@ -11,7 +11,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fedcode.errors import RunError
-from fedcode.federation import Federation
+from fedcode.federation import AggregationSettings, Federation
+from fedcode.modes import tradeoff
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import Corpus, PrivacyUnit
@@ -57,6 +58,7 @@ def assemble(
             else "no noise: nothing here is private",
         },
         "privacy": _privacy(federation, calibration),
+        "aggregation": _aggregation(federation, private=private),
         "organizations": [
             _organization(federation, name, corpus, population.get(name))
             for name, corpus in whole.items()
@@ -111,6 +113,14 @@ def _privacy(federation: Federation, calibration: Calibration | None) -> dict[st
             "order": calibration.filter.order,
         },
         "assumptions": list(assumptions(federation.privacy.unit)),
+    }
+
+
+def _aggregation(federation: Federation, *, private: bool) -> dict[str, Any]:
+    settings = federation.aggregation if private else AggregationSettings(mode="open")
+    return {
+        **settings.model_dump(mode="json"),
+        "tradeoff": tradeoff(settings, len(federation.members)),
     }
 
 
@@ -207,6 +217,7 @@ def _mechanism(
             "records_per_unit",
             "clipping_norm",
             "clipping",
+            "kind",
         )
         return dict.fromkeys(names)
     training = federation.tasks[number].training
@@ -218,6 +229,7 @@ def _mechanism(
         "records_per_unit": None if one_record else training.records_per_unit,
         "clipping_norm": training.clipping_norm,
         "clipping": training.clipping,
+        "kind": training.kind,
     }
 
 
@@ -233,6 +245,7 @@ def _rows(jobs: Sequence[Job], done: Mapping[str, dict[str, Any]]) -> list[dict[
                 "title": arm.title,
                 "private": arm.private,
                 "epsilon": found[0]["epsilon"],
+                "epsilon_release": found[0]["epsilon_release"],
                 "member": arm.members[0] if arm.key == "alone" else None,
                 "seeds": [
                     {
@@ -257,6 +270,7 @@ def _baseline(title: str, row: dict[str, Any], job: dict[str, Any]) -> dict[str,
         "title": title,
         "private": False,
         "epsilon": None,
+        "epsilon_release": None,
         "member": None,
         "seeds": [seed],
         "unseen": _intervals([row["unseen"]]),

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, units
 from fedcode.report.html import render
-from fedcode.rounds.strategy import flower_strategy
+from fedcode.rounds.optimizer import flower_strategy
 from fedcode.simulation import results
 from fedcode.simulation.arms import Arm, Noise
 from fedcode.simulation.dataset import Dataset, load
@@ -35,13 +36,14 @@ from fedcode.storage import write_atomically, write_json
 from fedcode.tasks import check_settings, counts
 from fedcode.weights import load_tensors, save_tensors
 
-RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER, AUDIT = (
+RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER, AUDIT, TRANSCRIPT = (
     "result.json",
     "manifest.json",
     "report.html",
     "weights.safetensors",
     "ledger.sqlite",
     "audit.json",
+    "transcript.jsonl",
 )
 
 
@@ -53,11 +55,13 @@ class Options:
         private: differential privacy on.
         compare: all arms, not only the federated one.
         seeds: how many, from the federation's seed on.
+        dropout: the chance that a member is lost in a round of the federated private run.
     """
 
     private: bool = True
     compare: bool = False
     seeds: int = 1
+    dropout: float = 0.0
 
 
 def simulate(
@@ -91,7 +95,7 @@ def simulate(
     calibration = calibrated(federation) if options.private else None
     population = _population(federation, data) if options.private else {}
     made = _manifest(federation, options, whole, folder, resume)
-    view.read(whole, calibration, federation.privacy.unit, population)
+    view.read(whole, calibration, federation, population)
     if calibration is not None:
         view.shortfalls(shortfalls(federation, calibration))
     jobs = _jobs(federation, options, calibration, folder)
@@ -155,8 +159,7 @@ def _manifest(
     resume: bool,
 ) -> dict[str, Any]:
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    asked = {"private": options.private, "compare": options.compare, "seeds": options.seeds}
-    made = manifest(federation, asked, created)
+    made = manifest(federation, asdict(options), created)
     made["fingerprints"] = {name: corpus.fingerprint for name, corpus in whole.items()}
     if resume:
         before = results.read_json(folder / MANIFEST)
@@ -202,7 +205,9 @@ def _jobs(
             for arm in _arms(members, options, first=seed == federation.seed):
                 first = arm.key == main and seed == federation.seed
                 where = folder if first else None
-                jobs.append(Job(plain, task.name, seed, arm, noise, where))
+                dropout = options.dropout if arm.key == "federated" else 0.0
+                job = Job(plain, task.name, seed, arm, noise, where, dropout=dropout)
+                jobs.append(job)
     return sorted(jobs, key=lambda job: (job.folder is None, job.seed, _rank(job)))
 
 
@@ -245,12 +250,32 @@ def _finish(
         tensors |= {f"{task.name}/{name}": value for name, value in values.items()}
     for task in result["tasks"]:
         made["weights"][task["name"]] = [line.pop("weights") for line in task["curves"]]
+    _write_transcript(folder, result)
     save_tensors(folder / WEIGHTS, tensors)
     write_json(folder / MANIFEST, made)
     write_atomically(folder / REPORT, render(result, made).encode())
     write_json(folder / RESULT, result)
     shutil.rmtree(folder / "checkpoint")
     (folder / LEDGER).with_suffix(".key").unlink(missing_ok=True)  # of an outbox that is empty
+
+
+def _write_transcript(folder: Path, result: dict[str, Any]) -> None:
+    """The signed part of every secure sum, a line each; the result keeps the story."""
+    lines = []
+    for task in result["tasks"]:
+        for line in task["curves"]:
+            cohort = sorted(name for story in line["sums"] for name in story["members"])
+            for story in line["sums"]:
+                signed = {
+                    "task": task["name"],
+                    "round": line["round"],
+                    "cohort": cohort,
+                    "aborted": story["aborted"],
+                    "confirmations": story.pop("confirmations"),
+                }
+                lines.append(json.dumps(signed, sort_keys=True))
+    if lines:
+        write_atomically(folder / TRANSCRIPT, "".join(f"{one}\n" for one in lines).encode())
 
 
 def repeatable(manifest_path: Path) -> tuple[Federation, Options, dict[str, Any]]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from fedcode.agreement import Agreement
 from fedcode.errors import WireError
 from fedcode.privacy.release import Unmasked
+from fedcode.signing import SigningKey
 from fedcode.simulation.learners import PlainTraining
 from fedcode.weights import Vector
-from fedcode.wire import Plan, Update, decode, encode
+from fedcode.wire import Plan, Update, decode, encode, sign
 
 
 class Unprotected(Unmasked):
@@ -30,18 +31,24 @@ class UnprotectedMember:
         name: the member's name.
         agreement: what it takes part in.
         train: its training.
+        key: signs what it sends.
     """
 
-    def __init__(self, name: str, agreement: Agreement, train: PlainTraining) -> None:
+    def __init__(
+        self, name: str, agreement: Agreement, train: PlainTraining, key: SigningKey
+    ) -> None:
         self.name = name
         self.loss: float | None = None
         self._agreement = agreement
         self._train = train
+        self._key = key
 
     def answer(self, data: bytes) -> bytes:
         """The bytes of an update."""
-        plan = decode(data, weights=self._agreement.weights)
+        agreed = self._agreement
+        plan = decode(data, weights=agreed.weights, length=agreed.length)
         if not isinstance(plan, Plan):
             raise WireError("a plan was expected")
         change, self.loss = self._train(plan.weights, plan.round)
-        return encode(Update(plan.agreement, plan.round, self.name, Unprotected(change)))
+        update = Update(plan.agreement, plan.round, self.name, Unprotected(change))
+        return encode(sign(update, self._key))

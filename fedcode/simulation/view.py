@@ -20,8 +20,9 @@ from rich.progress import (
 
 from fedcode.agreement import Shortfall
 from fedcode.federation import Federation
+from fedcode.modes import tradeoff
 from fedcode.privacy.calibration import Calibration
-from fedcode.record import Corpus, PrivacyUnit
+from fedcode.record import Corpus
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.jobs import Progress as Told
 from fedcode.task import Metric
@@ -62,7 +63,7 @@ class View:
         self,
         whole: Mapping[str, Corpus],
         calibration: Calibration | None,
-        unit: PrivacyUnit,
+        federation: Federation,
         population: Mapping[str, int],
     ) -> None:
         """Sums up what was read, what is protected and what the noise is.
@@ -70,7 +71,7 @@ class View:
         Args:
             whole: every organization as it was read.
             calibration: None without privacy.
-            unit: of privacy.
+            federation: what they take part in.
             population: every member's number of units; none without privacy.
         """
         records = sum(len(c.records()) for c in whole.values())
@@ -81,6 +82,7 @@ class View:
         if calibration is None:
             self._console.print("no privacy: for comparison only", style="bold")
             return
+        unit = federation.privacy.unit
         noise = ", ".join(f"{sigma:.2f}" for sigma in calibration.noise_multipliers)
         budget = calibration.filter
         fewest, most = min(population.values()), max(population.values())
@@ -93,6 +95,7 @@ class View:
             f"privacy: ε ≤ {budget.epsilon:g} for each organization, δ = {budget.delta:g}, "
             f"noise multiplier {noise}"
         )
+        self._console.print(tradeoff(federation.aggregation, len(federation.members)))
         if budget.epsilon > _LARGE:
             self._console.print(
                 f"an ε of {budget.epsilon:g} promises next to nothing", style="bold"

@@ -14,7 +14,7 @@ from fedcode.errors import WireError
 _RECORD, _FIELD = "fedcode", "message"
 
 Answer = Callable[[bytes], bytes]
-"""A member's half: bytes of a plan in, bytes of an update or a refusal out."""
+"""A member's half: bytes of a request in, bytes of an answer out."""
 
 
 def pack(data: bytes) -> RecordDict:
@@ -34,7 +34,7 @@ def unpack(content: RecordDict) -> bytes:
 
 
 def member_app(answer: Answer) -> ClientApp:
-    """A Flower app that passes plans to ``answer`` and its bytes back, and does nothing else."""
+    """A Flower app that passes requests to ``answer`` and its bytes back, and does nothing else."""
     app = ClientApp()
 
     @app.train()
@@ -44,6 +44,6 @@ def member_app(answer: Answer) -> ClientApp:
     return app
 
 
-def plan_message(data: bytes, node: int) -> Message:
-    """A Flower message that carries the bytes of a plan to ``node``."""
+def message_to(node: int, data: bytes) -> Message:
+    """A Flower message that carries bytes of ours to ``node``."""
     return Message(pack(data), node, MessageType.TRAIN)

@@ -16,10 +16,15 @@ from flwr.supercore.task_identity import TaskIdentity
 _FIRST_NODE = 1000
 
 
+class Silent(Exception):
+    """Raised by an app whose node is not to be heard of: it has gone, or cannot be reached."""
+
+
 class InMemoryGrid(Grid):
     """Delivers each message at once, in order, to the app of its node.
 
-    What an app raises is raised here: a simulation must not hide its own mistakes.
+    What an app raises is raised here: a simulation must not hide its own mistakes. :class:`Silent`
+    is none: there is no reply then.
 
     Args:
         apps: the members' apps by member name; nodes are numbered in this order.
@@ -81,7 +86,10 @@ class InMemoryGrid(Grid):
         message.metadata.__dict__["_message_id"] = number
         node = message.metadata.dst_node_id
         context = Context(self._run.run_id, node, {}, RecordDict(), {})
-        reply = self._apps[node](message, context)
+        try:
+            reply = self._apps[node](message, context)
+        except Silent:
+            return number
         reply.metadata.__dict__["_message_id"] = f"{number}r"
         self._replies[number] = reply
         return number

@@ -1,7 +1,50 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""What travels: a closed set of messages in strict, bounded, versioned bytes."""
+"""What travels: a closed set of signed messages in strict, bounded, versioned bytes."""
 
-from fedcode.wire.messages import Message, Plan, Refusal, RefusalCode, Update, decode, encode
+from fedcode.wire.codec import attested, decode, encode
+from fedcode.wire.messages import (
+    Confirmation,
+    ConfirmationList,
+    KeyBook,
+    Keys,
+    MaskedUpdate,
+    Message,
+    Plan,
+    Received,
+    ReceivedMasked,
+    ReceivedUpdate,
+    Refusal,
+    RefusalCode,
+    Reveal,
+    ShareDelivery,
+    Shares,
+    SurvivorList,
+    Update,
+)
+from fedcode.wire.signatures import sign, verified
 
-__all__ = ["Message", "Plan", "Refusal", "RefusalCode", "Update", "decode", "encode"]
+__all__ = [
+    "Confirmation",
+    "ConfirmationList",
+    "KeyBook",
+    "Keys",
+    "MaskedUpdate",
+    "Message",
+    "Plan",
+    "Received",
+    "ReceivedMasked",
+    "ReceivedUpdate",
+    "Refusal",
+    "RefusalCode",
+    "Reveal",
+    "ShareDelivery",
+    "Shares",
+    "SurvivorList",
+    "Update",
+    "attested",
+    "decode",
+    "encode",
+    "sign",
+    "verified",
+]

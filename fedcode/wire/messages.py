@@ -1,31 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""The messages and their bytes.
+"""The messages: a closed set. Each is signed by its sender, see :mod:`fedcode.wire.signatures`.
 
-A message is ``fedcode/1`` ‖ kind (1 byte) ‖ length of the header (4 bytes, big-endian) ‖ header
-(canonical JSON) ‖ payload (little-endian float32). Whatever differs from what :func:`encode` would
-have written is refused: unknown kinds and keys, other orders, spaces, missing or extra bytes,
-values that are not finite.
+``agreement``, ``plan``, ``transcript`` and ``sharers`` are digests, keys and shares are
+numbers: all of them in hexadecimal. Names and pairs are sorted by name, each name once. A message
+without its signature yet has an empty one; it is not encoded.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fedcode.errors import WireError
-from fedcode.privacy.release import Unmasked
-from fedcode.weights import Vector, digest
+from fedcode.privacy.release import Masked, Unmasked
+from fedcode.weights import Vector
 
-_MAGIC = b"fedcode/1"
-_MAX_HEADER = 1 << 20
-_HEX = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+Pairs = tuple[tuple[str, str], ...]
+"""Members' names, each with something in hexadecimal."""
 
 
 class RefusalCode(StrEnum):
@@ -35,6 +29,8 @@ class RefusalCode(StrEnum):
     AGREEMENT = "agreement"
     PLAN = "plan"
     POLICY = "policy"
+    RANGE = "range"
+    PROTOCOL = "protocol"
     FAILED = "failed"
 
 
@@ -47,29 +43,33 @@ class Plan:
         round: from 1.
         cohort: the members asked, sorted.
         weights: the current weights, shape (d,).
+        signature: the coordinator's.
     """
 
     agreement: str
     round: int
     cohort: tuple[str, ...]
     weights: Vector
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
-    """What a member sends after its local steps.
+    """What a member sends after its local steps, where there is no masking.
 
     Attributes:
         agreement: the agreement's digest.
         round: the plan's.
         member: the sender's name.
-        term: the change of weights, noised and paid for, shape (d,).
+        term: noised and paid for, shape (d,).
+        signature: the member's.
     """
 
     agreement: str
     round: int
     member: str
     term: Unmasked
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,160 @@ class Refusal:
     round: int
     member: str
     code: RefusalCode
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """R0: a member's keys for one sum.
+
+    Attributes:
+        weights: digest of the weights in the plan.
+        sharing: X25519 public key, for the pairwise keys under which shares travel.
+        masking: X25519 public key, for the pairwise masks.
+        commitment: digest of the seed of the member's own mask.
+    """
+
+    agreement: str
+    round: int
+    plan: str
+    weights: str
+    member: str
+    sharing: str
+    masking: str
+    commitment: str
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBook:
+    """R0, the coordinator's answer: the keys of all who sent theirs, sorted by member."""
+
+    agreement: str
+    round: int
+    plan: str
+    keys: tuple[Keys, ...]
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """R1: a member's secrets in shares, each encrypted for one of the others.
+
+    Attributes:
+        transcript: digest of the key book's contents.
+        ciphertexts: by recipient.
+    """
+
+    agreement: str
+    round: int
+    plan: str
+    member: str
+    transcript: str
+    ciphertexts: Pairs = field(repr=False)
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareDelivery:
+    """R1, the coordinator's answer to one member.
+
+    Attributes:
+        member: the recipient. It and the senders are the sum's sharers.
+        ciphertexts: by sender.
+    """
+
+    agreement: str
+    round: int
+    plan: str
+    member: str
+    transcript: str
+    ciphertexts: Pairs = field(repr=False)
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskedUpdate:
+    """R2: a member's term under its masks.
+
+    Attributes:
+        sharers: digest of those between whom there are masks.
+        masked: uniform on its own, shape (d,).
+    """
+
+    agreement: str
+    round: int
+    plan: str
+    member: str
+    transcript: str
+    sharers: str
+    masked: Masked
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivorList:
+    """R2, the coordinator's answer: whose terms are in the sum, sorted."""
+
+    agreement: str
+    round: int
+    plan: str
+    transcript: str
+    sharers: str
+    survivors: tuple[str, ...]
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """R3: a member has confirmed these survivors, and will confirm no others."""
+
+    agreement: str
+    round: int
+    plan: str
+    member: str
+    transcript: str
+    sharers: str
+    survivors: tuple[str, ...]
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationList:
+    """R3, the coordinator's answer.
+
+    Attributes:
+        confirmations: the signature of each member's :class:`Confirmation` of these survivors.
+    """
+
+    agreement: str
+    round: int
+    plan: str
+    transcript: str
+    sharers: str
+    survivors: tuple[str, ...]
+    confirmations: Pairs
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    """R4: a member's shares of what cancels the masks of the sum.
+
+    Attributes:
+        seeds: of the own masks of those who survived.
+        keys: of the masking keys of those who dropped out after they had shared.
+    """
+
+    agreement: str
+    round: int
+    plan: str
+    member: str
+    transcript: str
+    sharers: str
+    seeds: Pairs = field(repr=False)
+    keys: Pairs = field(repr=False)
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,106 +244,38 @@ class ReceivedUpdate:
     round: int
     member: str
     values: Vector
+    signature: str = ""
 
 
-Message = Plan | Update | Refusal
-Received = Plan | ReceivedUpdate | Refusal
+@dataclass(frozen=True, slots=True, eq=False)
+class ReceivedMasked:
+    """A :class:`MaskedUpdate` as it arrives.
 
-
-def encode(message: Message) -> bytes:
-    """The bytes of ``message``."""
-    match message:
-        case Plan(agreement, number, cohort, weights):
-            header = {"agreement": agreement, "round": number, "cohort": list(cohort)}
-            return _frame(b"P", header | {"weights": digest(weights)}, weights)
-        case Update(agreement, number, member, term):
-            return _frame(
-                b"U", {"agreement": agreement, "round": number, "member": member}, term.values
-            )
-        case Refusal(agreement, number, member, code):
-            header = {"agreement": agreement, "round": number, "member": member}
-            return _frame(b"R", header | {"code": str(code)}, np.zeros(0, np.float32))
-
-
-def decode(data: bytes, *, weights: int) -> Received:
-    """Reads a message.
-
-    Args:
-        data: the bytes; nothing in them is trusted.
-        weights: the agreement's number of weights; a payload of another length is refused.
-
-    Raises:
-        WireError: the bytes are not exactly what :func:`encode` writes.
+    Attributes:
+        values: modulo 2^32, shape (d,); read-only, in the memory of the bytes that arrived.
     """
-    kind, header, payload = _unframe(data, weights)
-    agreement, number = _text(header, "agreement", _HEX), header.get("round")
-    if type(number) is not int or not 1 <= number <= 1_000_000:
-        raise WireError("round is not a number from 1")
-    if kind == b"P":
-        _only(header, "agreement", "round", "cohort", "weights")
-        if digest(payload) != _text(header, "weights", _HEX):
-            raise WireError("the weights are not those that the plan names")
-        return Plan(agreement, number, _cohort(header), payload)
-    member = _text(header, "member", _NAME)
-    if kind == b"U":
-        _only(header, "agreement", "round", "member")
-        return ReceivedUpdate(agreement, number, member, payload)
-    _only(header, "agreement", "round", "member", "code")
-    try:
-        return Refusal(agreement, number, member, RefusalCode(header["code"]))
-    except ValueError as error:
-        raise WireError("unknown refusal code") from error
+
+    agreement: str
+    round: int
+    plan: str
+    member: str
+    transcript: str
+    sharers: str
+    values: NDArray[np.uint32] = field(repr=False)
+    signature: str = ""
 
 
-def _frame(kind: bytes, header: dict[str, Any], payload: Vector) -> bytes:
-    text = _canonical(header)
-    body = np.ascontiguousarray(payload, dtype="<f4").tobytes()
-    return _MAGIC + kind + len(text).to_bytes(4, "big") + text + body
-
-
-def _unframe(data: bytes, weights: int) -> tuple[bytes, dict[str, Any], Vector]:
-    start = len(_MAGIC) + 5
-    kind, size = data[len(_MAGIC) : len(_MAGIC) + 1], int.from_bytes(data[start - 4 : start], "big")
-    if not data.startswith(_MAGIC) or kind not in (b"P", b"U", b"R") or len(data) < start:
-        raise WireError("not a message of this version")
-    expected = 0 if kind == b"R" else 4 * weights
-    if size > _MAX_HEADER or len(data) != start + size + expected:
-        raise WireError("a message of another length was expected")
-    text = data[start : start + size]
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WireError("the header is not JSON") from error
-    if not isinstance(header, dict) or _canonical(header) != text:
-        raise WireError("the header is not canonical")
-    payload = np.frombuffer(data, dtype="<f4", offset=start + size).astype(np.float32)
-    if not np.isfinite(payload).all():
-        raise WireError("the payload is not finite")
-    return kind, header, payload
-
-
-def _canonical(header: dict[str, Any]) -> bytes:
-    return json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def _only(header: dict[str, Any], *keys: str) -> None:
-    if set(header) != set(keys):
-        raise WireError("the header has other keys than its kind")
-
-
-def _text(header: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str:
-    value = header.get(key)
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise WireError(f"{key} is not of its form")
-    return value
-
-
-def _cohort(header: dict[str, Any]) -> tuple[str, ...]:
-    names = header["cohort"]
-    if not isinstance(names, list) or not all(
-        isinstance(n, str) and _NAME.fullmatch(n) for n in names
-    ):
-        raise WireError("cohort is not a list of names")
-    if names != sorted(set(names)) or not names:
-        raise WireError("cohort is not sorted, or empty, or names a member twice")
-    return tuple(names)
+Plain = (
+    Plan
+    | Refusal
+    | Keys
+    | KeyBook
+    | Shares
+    | ShareDelivery
+    | SurvivorList
+    | Confirmation
+    | ConfirmationList
+    | Reveal
+)
+Message = Plain | Update | MaskedUpdate
+Received = Plain | ReceivedUpdate | ReceivedMasked

@@ -265,6 +265,7 @@ def test_randomness_for_privacy_is_drawn_in_one_place() -> None:
     }
     assert found == {
         "fedcode/privacy/noise.py",
+        "fedcode/secure_sum/randomness.py",
         "fedcode/privacy/ledger/outbox.py",  # the key and the nonces of what waits to be sent
     }
 

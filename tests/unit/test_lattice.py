@@ -55,16 +55,16 @@ def test_a_point_beyond_the_limit_is_refused(terms) -> None:
     most = lattice.limit
     for edge in (most, -most):
         inside = np.array([0, edge, 1])
-        np.testing.assert_array_equal(lattice.exact(inside, 1.0), inside)
+        np.testing.assert_array_equal(lattice.kept(inside, 1.0), inside)
         beyond = inside + np.array([0, np.sign(edge), 0])
         with pytest.raises(OutOfRange, match=f"beyond {most} points"):
-            lattice.exact(beyond, 1.0)
+            lattice.kept(beyond, 1.0)
 
 
 @pytest.mark.parametrize("point", [-(2**31), 2**31, -(2**63), 2**63 - 1])
 def test_no_integer_is_mistaken_for_a_small_one(point) -> None:
     with pytest.raises(OutOfRange):
-        Lattice(((1, 1.0),), 1).exact(np.array([point]), 1.0)
+        Lattice(((1, 1.0),), 1).kept(np.array([point]), 1.0)
 
 
 @pytest.mark.parametrize("value", [2.0**31, -(2.0**31), 3e38, math.inf, -math.inf, math.nan])
@@ -101,21 +101,17 @@ def test_points_of_another_lattice_are_refused() -> None:
     lattice = Lattice(((2, 0.5), (1, 8.0)), 2)
     with pytest.raises(PrivacyError, match="3 coordinates were expected"):
         lattice.points(np.zeros(4, np.float32))
-    with pytest.raises(PrivacyError, match="not of this lattice"):
-        lattice.exact(np.zeros(3, np.int64), 0.5)
-    with pytest.raises(PrivacyError, match="not of this lattice"):
-        Lattice(((3, 0.5),), 2).exact(np.zeros(2, np.int64), 0.5)
+    with pytest.raises(PrivacyError, match="2 coordinates|3 coordinates"):
+        lattice.kept(np.zeros(2, np.int64), 0.5)
+    for spacing in (1.0, 0.3):  # coarser than a block's, and no power of two of it
+        with pytest.raises(PrivacyError, match="of another lattice"):
+            lattice.kept(np.zeros(3, np.int64), spacing)
 
 
-def test_room_is_for_noise_and_for_what_is_expected() -> None:
-    lattice = Lattice(((2, SPACING),), 100)
-    fits = lattice.limit * SPACING
-    lattice.check_room(fits / 17)
-    with pytest.raises(ConfigError, match="sums of 100 members do not fit"):
-        lattice.check_room(fits / 15)
-    lattice.check_room(1.0, fits / 3)
-    with pytest.raises(ConfigError, match="do not fit"):
-        lattice.check_room(1.0, fits / 2)
+def test_a_coarser_lattice_keeps_every_so_manieth_point() -> None:
+    lattice = Lattice(((2, 0.5), (2, 4.0)), 2)
+    kept = lattice.kept(np.array([7, -7, 7, -13]), 0.5)
+    np.testing.assert_array_equal(kept, [7, -7, 1, -2])
 
 
 @pytest.mark.parametrize("largest", [1e-3, 0.7, 1.0, 3.0, 1e6])

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""An agreement as people look at it: what was signed, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from fedcode.agreement import Agreement, SignedAgreement
+from fedcode.modes import tradeoff
+from fedcode.report.table import delta, epsilon
+
+
+def shown(signed: SignedAgreement) -> dict[str, Any]:
+    """What :func:`summary` says, for machines."""
+    missing = signed.signatures.missing(signed.agreement.roster, signed.agreement.canonical())
+    return {**signed.plain(), "roster_digest": signed.agreement.roster.digest(), "missing": missing}
+
+
+def summary(signed: SignedAgreement) -> Table:
+    """The agreement in about twenty lines."""
+    agreed = signed.agreement
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in _lines(agreed):
+        table.add_row(name, value)
+    missing = signed.signatures.missing(agreed.roster, agreed.canonical())
+    for name, key in agreed.roster.members:
+        said = "has not signed" if name in missing else "has signed"
+        table.add_row(name, f"{key} {said}")
+    return table
+
+
+def _lines(agreed: Agreement) -> list[tuple[str, str]]:
+    training, members = agreed.training, len(agreed.roster.members)
+    before = agreed.roster.previous or "none: the first"
+    lines = [
+        ("agreement", agreed.digest()),
+        ("federation", f"{agreed.federation}, purpose: {agreed.purpose}"),
+        ("task", f"{agreed.task}, {agreed.weights:,} weights, {agreed.rounds:,} rounds"),
+        ("privacy", _privacy(agreed)),
+        (
+            "round",
+            f"{training.kind}, {training.steps_per_round} steps at rate {training.sampling_rate:g},"
+            f" {training.clipping} clipping at {training.clipping_norm:g}, "
+            f"nominal batch {training.nominal_batch}",
+        ),
+        ("metrics", ", ".join(training.metrics) or "none leaves a member"),
+        ("coordinator", f"{agreed.server.algorithm}, {agreed.roster.coordinator}"),
+        ("aggregation", tradeoff(agreed.aggregation, members)),
+        ("roster", f"epoch {agreed.roster.epoch}, {agreed.roster.digest()}"),
+        ("roster before", before),
+    ]
+    return [(name, str(value)) for name, value in lines]
+
+
+def _privacy(agreed: Agreement) -> str:
+    if not agreed.noise_multiplier:
+        return "none"
+    return (
+        f"ε ≤ {agreed.epsilon:g}, δ = {delta(agreed.delta)}, unit {agreed.unit}, noise multiplier "
+        f"{agreed.noise_multiplier:.4g}"
+    )
+
+
+def verdict(
+    *,
+    members: int,
+    epoch: int,
+    missing: Sequence[str],
+    sums: int,
+    survivors: Sequence[int],
+    epsilon_release: Mapping[int, float],
+    wrong: Sequence[str],
+) -> list[str]:
+    """What checking an agreement found, a line each; see ``fedcode.rounds.verification``."""
+    lines = [f"WRONG: {one}" for one in wrong]
+    if not missing:
+        lines.append(f"signed by all {members} members of epoch {epoch}")
+    if sums:
+        fewest, most = survivors[0], survivors[-1]
+        several = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        lines.append(f"{sums} secure sums of {several} survivors, by their signatures")
+    for colluding, value in epsilon_release.items():
+        lines.append(
+            f"ε = {epsilon(value)} against whoever sees the sums alone, {colluding} colluding"
+        )
+    return lines

@@ -1,0 +1,267 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a plan to totals: the members' updates as they are, or secure sums of what they masked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcode.agreement import Agreement
+from fedcode.errors import Misbehaviour, SecureSumError
+from fedcode.rounds.exchange import MALFORMED, Exchange
+from fedcode.rounds.transcript import Lost, Story, parts
+from fedcode.secure_sum import Session, Summation
+from fedcode.signing import SigningKey
+from fedcode.wire import (
+    Confirmation,
+    Keys,
+    ReceivedMasked,
+    ReceivedUpdate,
+    Reveal,
+    Shares,
+    encode,
+)
+
+REFUSED = "refused"
+"""Why a member is lost whose message does not fit the protocol."""
+
+STEPS = ("keys", "shares", "masked", "confirmation", "reveal")
+"""What a member sends in a secure sum, in this order."""
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What one member, or one secure sum, adds to the round.
+
+    Attributes:
+        survivors: whose terms are in it.
+        total: their sum, shape (length,).
+    """
+
+    survivors: tuple[str, ...]
+    total: NDArray[np.float64] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """What a plan brought.
+
+    Attributes:
+        parts: one for each member where nothing is masked, else for each secure sum that ended.
+        refusals: who is not in any, and why.
+        stories: of the secure sums.
+    """
+
+    parts: tuple[Part, ...]
+    refusals: Mapping[str, str]
+    stories: tuple[Story, ...]
+
+
+def open_updates(
+    exchange: Exchange, agreement: Agreement, number: int, cohort: Sequence[str], plan: bytes
+) -> Gathered:
+    """The members' updates, unmasked."""
+    found, refusals = [], {}
+    for name, message in exchange.ask(dict.fromkeys(cohort, plan)):
+        if isinstance(message, str):
+            refusals[name] = message
+        elif isinstance(message, ReceivedUpdate) and (message.agreement, message.round) == (
+            agreement.digest(),
+            number,
+        ):
+            found.append(Part((name,), message.values.astype(np.float64)))
+        else:
+            refusals[name] = MALFORMED
+    return Gathered(tuple(found), refusals, ())
+
+
+def secure_sums(
+    exchange: Exchange,
+    agreement: Agreement,
+    number: int,
+    cohort: Sequence[str],
+    plan: bytes,
+    plan_digest: str,
+    weights: str,
+    key: SigningKey,
+) -> Gathered:
+    """One secure sum over the cohort, or one for each of its groups, step by step in parallel.
+
+    Args:
+        exchange: reaches the members.
+        agreement: what was agreed on.
+        number: of the round.
+        cohort: the members of the plan.
+        plan: the signed plan's bytes.
+        plan_digest: their SHA-256.
+        weights: digest of the plan's weights.
+        key: the coordinator's.
+    """
+    running = []
+    for names in parts(agreement, number, cohort):
+        members = tuple((name, agreement.roster.key(name)) for name in names)
+        session = Session(
+            agreement=agreement.digest(),
+            round=number,
+            plan=plan_digest,
+            weights=weights,
+            coordinator=key.public,
+            members=members,
+            length=agreement.length,
+        )
+        running.append(_Running(session, key))
+    for step, requests, wanted, add in _steps(plan):
+        _take(exchange, running, step, requests, wanted, add)
+    lattice = agreement.lattice()
+    done = []
+    for one in running:
+        total = one.total()
+        if total is not None:
+            done.append(Part(one.sum.survivor_names, lattice.values(total)))
+    refusals = {name: lost.why for one in running for name, lost in one.lost.items()}
+    inside = {name for part in done for name in part.survivors}
+    return Gathered(
+        tuple(done),
+        {name: why for name, why in refusals.items() if name not in inside},
+        tuple(one.story() for one in running),
+    )
+
+
+class _Running:
+    """One secure sum while it goes on."""
+
+    def __init__(self, session: Session, key: SigningKey) -> None:
+        self.session = session
+        self.sum = Summation(session, key)
+        self.lost: dict[str, Lost] = {}
+        self.confirmations: list[str] = []
+        self.seconds: dict[str, float] = dict.fromkeys(STEPS, 0.0)
+        self.aborted = ""
+        self.blamed: list[str] = []
+
+    def confirm(self, message: Confirmation) -> None:
+        """A survivor's confirmation, which is kept for others to check."""
+        self.sum.add_confirmation(message)
+        self.confirmations.append(encode(message).hex())
+
+    def lose(self, name: str, step: str, why: str) -> None:
+        self.lost.setdefault(name, Lost(step, why))
+
+    def give_up(self, error: SecureSumError) -> None:
+        """There will be no sum."""
+        self.aborted = str(error)
+        if isinstance(error, Misbehaviour):
+            self.blamed.append(error.culprit)
+
+    def total(self) -> NDArray[np.int64] | None:
+        if self.aborted:
+            return None
+        start = time.perf_counter()
+        try:
+            return self.sum.total()
+        except SecureSumError as error:
+            self.give_up(error)
+            return None
+        finally:
+            self.seconds["unmasking"] = time.perf_counter() - start
+
+    def story(self) -> Story:
+        done = not self.aborted
+        return Story(
+            members=self.session.names,
+            threshold=self.session.threshold,
+            lost=self.lost,
+            sharers=self.sum.sharers,
+            survivors=self.sum.survivor_names,
+            self_masks=self.sum.survivor_names if done else (),
+            keys=self.sum.dropped if done else (),
+            confirmations=tuple(self.confirmations),
+            seconds=self.seconds,
+            aborted=self.aborted,
+            blamed=tuple(self.blamed),
+        )
+
+
+Requests = Callable[[_Running], Mapping[str, bytes]]
+Add = Callable[[_Running, Any], None]
+
+
+def _steps(plan: bytes) -> tuple[tuple[str, Requests, type, Add], ...]:
+    """What a member sends in each step, what it is asked for it, and where its message goes."""
+
+    def keys(one: _Running) -> dict[str, bytes]:
+        return dict.fromkeys(one.session.names, plan)
+
+    def shares(one: _Running) -> dict[str, bytes]:
+        book = one.sum.book()
+        return dict.fromkeys([each.member for each in book.keys], encode(book))
+
+    def masked(one: _Running) -> dict[str, bytes]:
+        return {name: encode(each) for name, each in one.sum.deliveries().items()}
+
+    def confirmation(one: _Running) -> dict[str, bytes]:
+        return dict.fromkeys(one.sum.survivor_names, encode(one.sum.survivors()))
+
+    def reveal(one: _Running) -> dict[str, bytes]:
+        return dict.fromkeys(one.sum.confirmed, encode(one.sum.confirmations()))
+
+    return (
+        ("keys", keys, Keys, lambda one, message: one.sum.add_keys(message)),
+        ("shares", shares, Shares, lambda one, message: one.sum.add_shares(message)),
+        ("masked", masked, ReceivedMasked, lambda one, message: one.sum.add_masked(message)),
+        ("confirmation", confirmation, Confirmation, _Running.confirm),
+        ("reveal", reveal, Reveal, lambda one, message: one.sum.add_reveal(message)),
+    )
+
+
+def _take(
+    exchange: Exchange,
+    running: Sequence[_Running],
+    step: str,
+    requests: Requests,
+    wanted: type[M],
+    add: Callable[[_Running, M], None],
+) -> None:
+    """One step of all sums at once."""
+    asked: dict[str, bytes] = {}
+    owner: dict[str, _Running] = {}
+    start = time.perf_counter()
+    for one in running:
+        if one.aborted:
+            continue
+        try:
+            own = requests(one)
+        except SecureSumError as error:
+            one.give_up(error)
+            continue
+        asked |= own
+        owner |= dict.fromkeys(own, one)
+    for name, message in exchange.ask(asked):
+        one = owner[name]
+        if isinstance(message, str):
+            one.lose(name, step, message)
+        elif not isinstance(message, wanted):
+            one.lose(name, step, MALFORMED)
+        else:
+            _add(one, name, step, message, add)
+    for one in {id(o): o for o in owner.values()}.values():
+        one.seconds[step] = time.perf_counter() - start
+
+
+def _add(
+    one: _Running, name: str, step: str, message: M, add: Callable[[_Running, M], None]
+) -> None:
+    try:
+        add(one, message)
+    except SecureSumError as error:
+        one.lose(name, step, REFUSED)
+        if isinstance(error, Misbehaviour):
+            one.blamed.append(error.culprit)

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""The story of a secure sum, as the coordinator saw it and as anybody can check it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fedcode.agreement import Agreement
+from fedcode.errors import SecureSumError, WireError
+from fedcode.groups import groups, threshold
+from fedcode.privacy.accountant import epsilon_of_sums
+from fedcode.wire import Confirmation, decode, verified
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A member that dropped out.
+
+    Attributes:
+        step: the message that it did not send.
+        why: a refusal's code, or ``absent``, ``malformed`` or ``refused``.
+    """
+
+    step: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One secure sum.
+
+    Attributes:
+        members: those who were asked.
+        threshold: the fewest that must be left.
+        lost: who dropped out, when, and why.
+        sharers: those whose secrets are shared.
+        survivors: those whose terms are in the sum.
+        self_masks: of whom enough shares of the self-mask were revealed.
+        keys: of whom enough shares of the masking key were revealed, for their terms did not come.
+        confirmations: the survivors' signed messages about who survived, in hexadecimal.
+        seconds: by step.
+        aborted: why there is no sum; empty if there is one.
+        blamed: who has signed what proves that they broke the protocol.
+    """
+
+    members: tuple[str, ...]
+    threshold: int
+    lost: Mapping[str, Lost]
+    sharers: tuple[str, ...]
+    survivors: tuple[str, ...]
+    self_masks: tuple[str, ...]
+    keys: tuple[str, ...]
+    confirmations: tuple[str, ...]
+    seconds: Mapping[str, float]
+    aborted: str
+    blamed: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self)
+
+
+def signed_survivors(
+    agreement: Agreement, number: int, cohort: Sequence[str], confirmations: Sequence[str]
+) -> tuple[str, ...]:
+    """The survivors of one secure sum of round ``number``, by their own signatures.
+
+    Args:
+        agreement: with the roster whose keys must have signed.
+        number: of the round.
+        cohort: the members that the plan named.
+        confirmations: encoded messages, in hexadecimal.
+
+    Raises:
+        SecureSumError: too few signatures on one set, or by others than its members.
+    """
+    found: dict[str, Confirmation] = {}
+    for text in confirmations:
+        try:
+            message = decode(
+                bytes.fromhex(text), weights=agreement.weights, length=agreement.length
+            )
+        except (WireError, ValueError) as error:
+            raise SecureSumError("a confirmation cannot be read") from error
+        if not isinstance(message, Confirmation) or message.member not in agreement.roster.names:
+            raise SecureSumError("that is no member's confirmation")
+        if not verified(message, agreement.roster.key(message.member)):
+            raise SecureSumError(f"{message.member} did not sign its confirmation")
+        found[message.member] = message
+    claims = {
+        (m.agreement, m.round, m.plan, m.transcript, m.sharers, m.survivors) for m in found.values()
+    }
+    if len(claims) != 1:
+        raise SecureSumError("the confirmations are not about one set of survivors")
+    (digest, signed_round, _, _, _, survivors) = claims.pop()
+    if (digest, signed_round) != (agreement.digest(), number):
+        raise SecureSumError("the confirmations are of another round")
+    members = next((g for g in parts(agreement, number, cohort) if set(survivors) <= set(g)), None)
+    if members is None or not set(found) <= set(survivors):
+        raise SecureSumError("the confirmations are of others than the sum's members")
+    if len(found) < threshold(len(members)):
+        raise SecureSumError(f"{len(found)} of {len(members)} members confirmed: too few")
+    return tuple(survivors)
+
+
+def parts(agreement: Agreement, number: int, cohort: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Who adds up with whom in round ``number``: each side finds it for itself."""
+    count = agreement.aggregation.groups
+    if count is None:
+        return (tuple(sorted(cohort)),)
+    return groups(agreement.digest(), number, cohort, count)
+
+
+def ended(story: Mapping[str, Any]) -> bool:
+    """Whether a story, as JSON has it, is of a sum that ended in a total."""
+    return not story["aborted"]
+
+
+def against_sums(
+    survivors: Sequence[Sequence[str]],
+    noise_multiplier: float,
+    sampling_rate: float,
+    delta: float,
+    colluding: int,
+) -> dict[int, float]:
+    """ε against whoever sees sums alone, by the number of members that tell their noise.
+
+    Args:
+        survivors: of each sum of one step each; signed, see :func:`signed_survivors`.
+        noise_multiplier: σ of each member's own noise.
+        sampling_rate: q.
+        delta: δ.
+        colluding: the largest number that is wanted.
+
+    Returns:
+        For every number from 0 on the ε of the member for whom it is largest.
+    """
+    members = sorted({name for names in survivors for name in names})
+    profiles = {
+        tuple(sorted(Counter(len(names) for names in survivors if member in names).items()))
+        for member in members
+    }
+    return {
+        c: max(
+            (
+                epsilon_of_sums(
+                    {(noise_multiplier, sampling_rate, size): steps for size, steps in profile},
+                    delta,
+                    c,
+                )
+                for profile in profiles
+            ),
+            default=0.0,
+        )
+        for c in range(colluding + 1)
+    }
