@@ -38,7 +38,6 @@ def agreement_of(server=None, proximal=0.0, roster=("a", "b", "c"), **changes):
         "task": "toy",
         "task_fingerprint": "0" * 64,
         "weights": WEIGHTS,
-        "counts": False,
         "rounds": ROUNDS,
         "roster": roster_of("toy", SEED, roster),
         "unit": "function",
