@@ -17,6 +17,7 @@ from tests.benchmarks import (
     ledger,
     privacy,
     quality,
+    rounds,
     secagg_plus,
     simulation,
     training,
@@ -31,6 +32,7 @@ AREAS = {
     "quality": quality.figures,
     "clipping": clipping.figures,
     "simulation": simulation.figures,
+    "rounds": rounds.figures,
     "secagg-plus": secagg_plus.figures,
 }
 
