@@ -97,7 +97,7 @@ def test_the_total_is_that_of_the_survivors() -> None:
 
 
 def test_mask_keys_are_the_same() -> None:
-    from fedcode.secure_sum.keys import mask_key, public_of
+    from fedcode.secure_sum.keys import mask_key, private_key, public_of
 
     names = sorted(GIVEN["members"])
     private = {n: bytes.fromhex(m["masking"]) for n, m in GIVEN["members"].items()}
@@ -106,8 +106,9 @@ def test_mask_keys_are_the_same() -> None:
     for name in checked:
         i, j = map(int, name.split()[2:])
         one, other = private[names[i - 1]], private[names[j - 1]]
-        assert mask_key(one, public_of(other), FOUND["transcript"], i, j).hex() == FOUND[name]
-        assert mask_key(other, public_of(one), FOUND["transcript"], j, i).hex() == FOUND[name]
+        for own, peer in ((one, other), (other, one)):
+            found = mask_key(private_key(own), public_of(peer), FOUND["transcript"], i, j)
+            assert found.hex() == FOUND[name]
 
 
 def test_keystreams_are_the_same() -> None:
