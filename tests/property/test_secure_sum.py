@@ -3,7 +3,7 @@
 """The sum is the exact integer sum, or there is none; and what leaves a member is uniform."""
 
 import random
-from functools import cache
+from functools import lru_cache
 
 import hypothesis.strategies as st
 import numpy as np
@@ -23,8 +23,8 @@ enough = settings(deadline=None, derandomize=True, max_examples=60)
 @pytest.fixture
 def quick(monkeypatch):
     """One check of a signature or key for all members: the checks have their own tests."""
-    monkeypatch.setattr(signatures, "signed", cache(signatures.signed))
-    monkeypatch.setattr(checks, "usable", cache(checks.usable))
+    monkeypatch.setattr(signatures, "signed", lru_cache(4096)(signatures.signed))
+    monkeypatch.setattr(checks, "usable", lru_cache(4096)(checks.usable))
 
 
 STEPS = ("keys", "shares", "masked", "confirmed", "total")
