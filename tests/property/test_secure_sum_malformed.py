@@ -182,7 +182,7 @@ def test_a_fuzzer_that_follows_the_code_finds_nothing(tmp_path) -> None:
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, here / "fuzz_secure_sum.py", f"-artifact_prefix={tmp_path}/",
-         "-runs=300000", "-max_total_time=240", "-timeout=10", "-rss_limit_mb=2048",
+         "-runs=500000", "-max_total_time=240", "-timeout=10", "-rss_limit_mb=2048",
          "-max_len=6000", "-seed=1"],
         capture_output=True, text=True, timeout=500, cwd=tmp_path, check=False,
     )  # fmt: skip

@@ -155,7 +155,7 @@ def changed_bytes(data, draw):
         elif choice == 4:
             out[place:place] = draw.randbytes(draw.randint(1, 8))
         else:
-            out[9] = ord(draw.choice("PURKBSDMLCAV"))
+            out[9:10] = draw.choice("PURKBSDMLCAV").encode()
         if not out:
             return b""
     return bytes(out)
