@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from fedcode.errors import Misbehaviour, SecureSumError
 from fedcode.secure_sum import randomness, shamir
 from fedcode.secure_sum.checks import FromMember, blame, check_keys, check_member
-from fedcode.secure_sum.keys import commitment, mask_key, public_of, sharers_digest, transcript
+from fedcode.secure_sum.keys import (
+    commitment,
+    mask_key,
+    private_key,
+    public_of,
+    sharers_digest,
+    transcript,
+)
 from fedcode.secure_sum.masks import add_masks
 from fedcode.secure_sum.session import Session
 from fedcode.signing import SigningKey
@@ -295,7 +302,8 @@ class Summation:
         """Takes the masks out: of each survivor its own, and those with each who dropped."""
         earlier: list[bytearray] = []  # the survivor's name comes first: it added the mask
         later: list[bytearray] = []
-        for dropped, private in keys.items():
+        for dropped, data in keys.items():
+            private = private_key(data)
             for name in self.survivor_names:
                 pair = self._session.index(name), self._session.index(dropped)
                 public = self._keys[name].masking

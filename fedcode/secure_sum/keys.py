@@ -19,7 +19,7 @@ from fedcode.wire import Keys, attested
 _PROTOCOL = "fedcode-secagg/1"
 _NONCE = bytes(12)
 _ORDER = (1 << 255) - 19
-_PROBE = X25519PrivateKey.from_private_bytes(bytes(32))  # clamped, as every private key
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(32))  # clamped, as every one is
 
 
 def commitment(session: Session, index: int, seed: bytes | bytearray) -> str:
@@ -44,9 +44,14 @@ def survivors_digest(transcript: str, sharers: str, names: Iterable[str]) -> str
     return _digest("survivors", found, *_names(names))
 
 
-def public_of(private: bytes | bytearray) -> str:
-    """The X25519 public key, in hexadecimal."""
-    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw().hex()
+def private_key(data: bytes | bytearray) -> X25519PrivateKey:
+    """An X25519 private key; the library wipes its own copy."""
+    return X25519PrivateKey.from_private_bytes(data)
+
+
+def public_of(data: bytes | bytearray) -> str:
+    """The X25519 public key of a private one, in hexadecimal."""
+    return private_key(data).public_key().public_bytes_raw().hex()
 
 
 def usable(public: str) -> bool:
@@ -62,7 +67,7 @@ def usable(public: str) -> bool:
 
 
 def mask_key(
-    private: bytes | bytearray, public: str, transcript: str, one: int, other: int
+    private: X25519PrivateKey, public: str, transcript: str, one: int, other: int
 ) -> bytearray:
     """k_ij: the key of the mask between two members, the same for both.
 
@@ -77,7 +82,7 @@ def mask_key(
 
 
 def seal(
-    private: bytes | bytearray,
+    private: X25519PrivateKey,
     public: str,
     transcript: str,
     way: tuple[int, int],
@@ -97,7 +102,7 @@ def seal(
 
 
 def unseal(
-    private: bytes | bytearray, public: str, transcript: str, way: tuple[int, int], data: bytes
+    private: X25519PrivateKey, public: str, transcript: str, way: tuple[int, int], data: bytes
 ) -> bytearray | None:
     """What :func:`seal` encrypted, with the recipient's private key; None for anything else."""
     key = _derived(private, public, transcript, "share", bytes(way))
@@ -109,10 +114,9 @@ def unseal(
 
 
 def _derived(
-    private: bytes | bytearray, public: str, transcript: str, use: str, who: bytes
+    private: X25519PrivateKey, public: str, transcript: str, use: str, who: bytes
 ) -> bytearray:
-    own = X25519PrivateKey.from_private_bytes(private)
-    secret = own.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(public)))
+    secret = private.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(public)))
     info = f"{_PROTOCOL}/{use}".encode() + who
     return bytearray(HKDF(hashes.SHA256(), 32, bytes.fromhex(transcript), info).derive(secret))
 

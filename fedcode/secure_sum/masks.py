@@ -10,7 +10,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-_WORDS = 1 << 14  # at once: sum and keystream stay in the cache
+_WORDS = 1 << 15  # at once: sum and keystream stay in the cache
 _ZEROS = memoryview(bytes(4 * _WORDS))
 
 

@@ -18,6 +18,7 @@ from fedcode.secure_sum.checks import COORDINATOR, FromCoordinator, blame
 from fedcode.secure_sum.keys import (
     commitment,
     mask_key,
+    private_key,
     public_of,
     seal,
     sharers_digest,
@@ -242,6 +243,7 @@ class SummingMember:
         session, digest = self._session, transcript(book.keys)
         seeds = shamir.split(self._seed, session.threshold, len(session.members))
         keys = shamir.split(self._masking, session.threshold, len(session.members))
+        sharing, masking = private_key(self._sharing), private_key(self._masking)
         ciphertexts = []
         for other in book.keys:
             index = session.index(other.member)
@@ -250,9 +252,9 @@ class SummingMember:
                 self._held[self._name] = both
                 continue
             way = self._index, index
-            sealed = seal(self._sharing, other.sharing, digest, way, both)
+            sealed = seal(sharing, other.sharing, digest, way, both)
             ciphertexts.append((other.member, sealed.hex()))
-            self._mask_keys[other.member] = mask_key(self._masking, other.masking, digest, *way)
+            self._mask_keys[other.member] = mask_key(masking, other.masking, digest, *way)
             randomness.wipe(both)
         for secret in (*seeds, *keys, self._masking):
             randomness.wipe(secret)
@@ -261,12 +263,13 @@ class SummingMember:
 
     def _opened(self, book: KeyBook, delivery: ShareDelivery) -> dict[str, bytearray]:
         """The others' shares, by owner."""
-        sharing = {keys.member: keys.sharing for keys in book.keys}
+        public = {keys.member: keys.sharing for keys in book.keys}
+        own = private_key(self._sharing)
         opened = {}
         for sender, ciphertext in delivery.ciphertexts:
             way = self._session.index(sender), self._index
             data = bytes.fromhex(ciphertext)
-            both = unseal(self._sharing, sharing[sender], delivery.transcript, way, data)
+            both = unseal(own, public[sender], delivery.transcript, way, data)
             if both is None or not _two_shares(both):
                 raise SecureSumError(f"what came as shares of {sender} are none for {self._name}")
             opened[sender] = both

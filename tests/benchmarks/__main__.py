@@ -19,6 +19,7 @@ from tests.benchmarks import (
     quality,
     rounds,
     secagg_plus,
+    secure_sum,
     simulation,
     training,
 )
@@ -34,6 +35,7 @@ AREAS = {
     "simulation": simulation.figures,
     "rounds": rounds.figures,
     "secagg-plus": secagg_plus.figures,
+    "secure-sum": secure_sum.figures,
 }
 
 

@@ -3,6 +3,8 @@
 """Bytes and messages are one to one: whatever was not written by us is refused."""
 
 import json
+from dataclasses import fields, replace
+from functools import partial
 
 import hypothesis.strategies as st
 import numpy as np
@@ -10,22 +12,54 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis.extra import numpy as arrays
 
+from fedcode import wire
 from fedcode.errors import WireError
-from fedcode.privacy.release import Unmasked
+from fedcode.privacy.release import Masked, Unmasked
+from fedcode.signing import SigningKey
 from fedcode.weights import digest
-from fedcode.wire import Plan, Refusal, RefusalCode, Update, decode, encode
-from fedcode.wire.messages import ReceivedUpdate
+from fedcode.wire import (
+    Confirmation,
+    ConfirmationList,
+    KeyBook,
+    Keys,
+    MaskedUpdate,
+    Plan,
+    ReceivedMasked,
+    ReceivedUpdate,
+    Refusal,
+    RefusalCode,
+    Reveal,
+    ShareDelivery,
+    Shares,
+    SurvivorList,
+    Update,
+    attested,
+    encode,
+    sign,
+    verified,
+)
 
 enough = settings(deadline=None, derandomize=True, max_examples=150)
 
-DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
+
+def texts(size):
+    return st.binary(min_size=size, max_size=size).map(bytes.hex)
+
+
+DIGESTS, SHARES, CIPHERTEXTS, SIGNATURES = texts(32), texts(33), texts(82), texts(64)
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 ROUNDS = st.integers(1, 1_000_000)
+COHORTS = st.sets(NAMES, min_size=1, max_size=5).map(sorted).map(tuple)
 VECTORS = arrays.arrays(
     np.float32,
     st.integers(0, 12),
     elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
 )
+WORDS = arrays.arrays(np.uint32, st.integers(0, 12))
+
+
+def pairs(text):
+    return st.dictionaries(NAMES, text, max_size=4).map(lambda d: tuple(sorted(d.items())))
 
 
 class Term(Unmasked):
@@ -35,26 +69,73 @@ class Term(Unmasked):
         object.__setattr__(self, "values", values)
 
 
-PLANS = st.builds(
-    Plan, DIGESTS, ROUNDS, st.sets(NAMES, min_size=1, max_size=5).map(sorted).map(tuple), VECTORS
+class Words(Masked):
+    """The same of a masked term."""
+
+    def __init__(self, values):
+        object.__setattr__(self, "values", values)
+
+
+def decode(data, *, weights):
+    """With as many coordinates as weights."""
+    return wire.decode(data, weights=weights, length=weights)
+
+
+ROUND = (DIGESTS, ROUNDS)
+SUM = (*ROUND, DIGESTS)
+ABOUT = (*SUM, DIGESTS, DIGESTS)  # transcript and sharers
+OF = (*SUM, NAMES, DIGESTS)  # a member, and the transcript
+
+PLANS = st.builds(Plan, *ROUND, COHORTS, VECTORS, SIGNATURES)
+UPDATES = st.builds(Update, *ROUND, NAMES, VECTORS.map(Term), SIGNATURES)
+REFUSALS = st.builds(Refusal, *ROUND, NAMES, st.sampled_from(RefusalCode), SIGNATURES)
+KEYS = st.builds(Keys, *SUM, DIGESTS, NAMES, DIGESTS, DIGESTS, DIGESTS, SIGNATURES)
+BOOKS = st.lists(KEYS, max_size=3, unique_by=lambda keys: keys.member).map(
+    lambda found: tuple(sorted(found, key=lambda keys: keys.member))
 )
-UPDATES = st.builds(Update, DIGESTS, ROUNDS, NAMES, VECTORS.map(Term))
-REFUSALS = st.builds(Refusal, DIGESTS, ROUNDS, NAMES, st.sampled_from(RefusalCode))
-MESSAGES = st.one_of(PLANS, UPDATES, REFUSALS)
+MASKED = st.builds(MaskedUpdate, *OF, DIGESTS, WORDS.map(Words), SIGNATURES)
+PAYLOADS = (Plan, Update, MaskedUpdate)
+MESSAGES = st.one_of(
+    PLANS,
+    UPDATES,
+    REFUSALS,
+    KEYS,
+    st.builds(KeyBook, *SUM, BOOKS, SIGNATURES),
+    st.builds(Shares, *OF, pairs(CIPHERTEXTS), SIGNATURES),
+    st.builds(ShareDelivery, *OF, pairs(CIPHERTEXTS), SIGNATURES),
+    MASKED,
+    st.builds(SurvivorList, *ABOUT, COHORTS, SIGNATURES),
+    st.builds(Confirmation, *OF, DIGESTS, COHORTS, SIGNATURES),
+    st.builds(ConfirmationList, *ABOUT, COHORTS, pairs(SIGNATURES), SIGNATURES),
+    st.builds(Reveal, *OF, DIGESTS, pairs(SHARES), pairs(SHARES), SIGNATURES),
+)
+
+
+def payload(message):
+    """The numbers behind the header."""
+    match message:
+        case Plan():
+            return message.weights
+        case Update():
+            return message.term.values
+        case MaskedUpdate():
+            return message.masked.values
+        case _:
+            return None
 
 
 def size(message):
     """The number of weights that the receiver expects."""
-    return {Plan: lambda m: len(m.weights), Update: lambda m: len(m.term.values)}.get(
-        type(message), lambda _: 3
-    )(message)
+    return 3 if payload(message) is None else len(payload(message))
 
 
 def again(received):
     """What was decoded, encoded once more."""
+    values = {f.name: getattr(received, f.name) for f in fields(received) if f.name != "values"}
     if isinstance(received, ReceivedUpdate):
-        term = Term(received.values)
-        return encode(Update(received.agreement, received.round, received.member, term))
+        return encode(Update(**values, term=Term(received.values)))
+    if isinstance(received, ReceivedMasked):
+        return encode(MaskedUpdate(**values, masked=Words(received.values)))
     return encode(received)
 
 
@@ -68,10 +149,10 @@ def test_what_was_sent_arrives(message) -> None:
         assert isinstance(received, Plan)
         assert received.cohort == message.cohort
         np.testing.assert_array_equal(received.weights, message.weights)
-    elif isinstance(message, Update):
-        assert isinstance(received, ReceivedUpdate)
+    elif isinstance(message, Update | MaskedUpdate):
+        assert isinstance(received, ReceivedUpdate | ReceivedMasked)
         assert received.member == message.member
-        np.testing.assert_array_equal(received.values, message.term.values)
+        np.testing.assert_array_equal(received.values, payload(message))
     else:
         assert received == message
 
@@ -97,25 +178,124 @@ def test_a_flipped_bit_is_refused_or_says_something_else(message, data) -> None:
     assert meaning(received) != meaning(decode(sent, weights=size(message)))
 
 
-def test_every_single_bit_of_a_message_counts() -> None:
-    vector = np.array([1.5, -2.0, 0.25], np.float32)
-    for message in (
-        Plan("ab" * 32, 7, ("a", "b"), vector),
-        Update("ab" * 32, 7, "a", Term(vector)),
-        Refusal("ab" * 32, 7, "a", RefusalCode.BUDGET),
-    ):
-        sent = encode(message)
-        body = len(sent) - 4 * 3 if not isinstance(message, Refusal) else len(sent)
-        for place in range(8 * len(sent)):
-            flipped = bytearray(sent)
-            flipped[place // 8] ^= 1 << place % 8
-            try:
-                received = decode(bytes(flipped), weights=3)
-            except WireError:
-                continue
-            assert again(received) == bytes(flipped) != sent
-            if place >= 8 * body:
-                assert isinstance(received, ReceivedUpdate), "the plan's digest did not notice"
+def one_of_each():
+    """A message of every kind, short."""
+    at, said = ("ab" * 32, 7), {"signature": "5e" * 64}
+    of, about = (*at, "cd" * 32, "a", "ef" * 32), (*at, "cd" * 32, "ef" * 32, "01" * 32)
+    keys = [
+        Keys(*at, "cd" * 32, "02" * 32, name, "03" * 32, "04" * 32, "05" * 32, **said)
+        for name in "ab"
+    ]
+    sealed, names = (("b", "06" * 82),), ("a", "b")
+    vector, words = np.array([1.5, -2.0, 0.25], np.float32), np.array([1, 2**32 - 1, 0], np.uint32)
+    return [
+        Plan(*at, names, vector, **said),
+        Update(*at, "a", Term(vector), **said),
+        Refusal(*at, "a", RefusalCode.RANGE, **said),
+        keys[0],
+        KeyBook(*at, "cd" * 32, tuple(keys), **said),
+        Shares(*of, sealed, **said),
+        ShareDelivery(*of, sealed, **said),
+        MaskedUpdate(*of, "01" * 32, Words(words), **said),
+        SurvivorList(*about, names, **said),
+        Confirmation(*of, "01" * 32, names, **said),
+        ConfirmationList(*about, names, (("a", "07" * 64), ("b", "08" * 64)), **said),
+        Reveal(*of, "01" * 32, (("a", "09" * 33),), (("b", "0a" * 33),), **said),
+    ]
+
+
+def test_there_is_one_of_each() -> None:
+    assert {type(message) for message in one_of_each()} == set(wire.Message.__args__)
+
+
+@pytest.mark.parametrize("message", one_of_each(), ids=lambda m: type(m).__name__)
+def test_every_single_bit_of_a_message_counts(message) -> None:
+    sent = encode(message)
+    body = len(sent) - (0 if payload(message) is None else 12)
+    for place in range(8 * len(sent)):
+        flipped = bytearray(sent)
+        flipped[place // 8] ^= 1 << place % 8
+        try:
+            received = decode(bytes(flipped), weights=3)
+        except WireError:
+            continue
+        assert place < 8 * body, "the payload's digest did not notice"
+        assert again(received) == bytes(flipped) != sent
+
+
+@pytest.mark.parametrize("message", one_of_each(), ids=lambda m: type(m).__name__)
+def test_a_signature_is_of_everything_else(message) -> None:
+    """And of the kind: another kind with the same header is another domain."""
+    key = SigningKey.generate()
+    own = sign(message, key)
+    assert verified(own, key.public)
+    assert verified(decode(encode(own), weights=3), key.public)
+    assert not verified(message, key.public)
+    assert not verified(own, SigningKey.generate().public)
+    for field in fields(own):
+        value = getattr(own, field.name)
+        if isinstance(value, str) and field.name != "code":
+            changed = ("0" if value[0] != "0" else "1") + value[1:]
+            assert not verified(replace(own, **{field.name: changed}), key.public), field.name
+        elif isinstance(value, tuple):
+            assert not verified(replace(own, **{field.name: value[:-1]}), key.public), field.name
+    assert not verified(replace(own, round=8), key.public)
+    if isinstance(own, Shares):
+        values = {f.name: getattr(own, f.name) for f in fields(own)}
+        assert not verified(ShareDelivery(**values), key.public)
+
+
+@pytest.mark.parametrize("message", one_of_each(), ids=lambda m: type(m).__name__)
+def test_what_is_not_signed_is_not_sent(message) -> None:
+    with pytest.raises(WireError, match="only a signed message"):
+        encode(replace(message, signature=""))
+
+
+def test_what_was_received_is_not_sent() -> None:
+    """A vector of which nothing is known stays out of messages."""
+    for message in one_of_each():
+        received = decode(encode(message), weights=3)
+        if isinstance(received, ReceivedUpdate | ReceivedMasked):
+            with pytest.raises(WireError, match="never what was received"):
+                encode(received)
+
+
+def largest():
+    """The longest header of every kind: 100 members with names of 64 letters."""
+    names = tuple(f"{'n' * 61}{i:03}" for i in range(100))
+    at, said = ("ab" * 32, 1_000_000), {"signature": "5e" * 64}
+    of, about = (*at, "cd" * 32, names[0], "ef" * 32), (*at, "cd" * 32, "ef" * 32, "01" * 32)
+    filled = partial(lambda text: tuple((name, text) for name in names))
+    keys = [
+        Keys(*at, "cd" * 32, "02" * 32, n, "03" * 32, "04" * 32, "05" * 32, **said) for n in names
+    ]
+    return [
+        Plan(*at, names, np.zeros(3, np.float32), **said),
+        keys[0],
+        KeyBook(*at, "cd" * 32, tuple(keys), **said),
+        Shares(*of, filled("06" * 82), **said),
+        SurvivorList(*about, names, **said),
+        Confirmation(*of, "01" * 32, names, **said),
+        ConfirmationList(*about, names, filled("07" * 64), **said),
+        Reveal(*of, "01" * 32, filled("09" * 33), filled("0a" * 33), **said),
+    ]
+
+
+@pytest.mark.parametrize("message", largest(), ids=lambda m: type(m).__name__)
+def test_a_hundred_members_fit(message) -> None:
+    assert again(decode(encode(message), weights=3)) == encode(message)
+
+
+def test_a_hundred_and_one_do_not() -> None:
+    names = tuple(f"m{i:03}" for i in range(101))
+    for message in one_of_each():
+        for field, value in (
+            ("survivors", names),
+            ("confirmations", tuple((n, "07" * 64) for n in names)),
+        ):
+            if hasattr(message, field):
+                with pytest.raises(WireError):
+                    decode(encode(replace(message, **{field: value})), weights=3)
 
 
 @enough
@@ -154,7 +334,9 @@ def test_other_bytes_are_refused(data) -> None:
 
 
 @enough
-@given(st.sampled_from([b"P", b"U", b"R"]), st.binary(max_size=80), st.integers(0, 3))
+@given(
+    st.sampled_from(list("PURKBSDMLCAV")).map(str.encode), st.binary(max_size=80), st.integers(0, 3)
+)
 def test_other_headers_are_refused(kind, header, weights) -> None:
     with pytest.raises(WireError):
         decode(frame(header, kind=kind, payload=bytes(4 * weights)), weights=weights)
@@ -163,7 +345,7 @@ def test_other_headers_are_refused(kind, header, weights) -> None:
 @enough
 @given(MESSAGES, st.integers(0, 12))
 def test_a_payload_of_another_length_is_refused(message, weights) -> None:
-    assume(weights != size(message) and not isinstance(message, Refusal))
+    assume(weights != size(message) and isinstance(message, PAYLOADS))
     with pytest.raises(WireError, match="another length"):
         decode(encode(message), weights=weights)
 
@@ -171,10 +353,10 @@ def test_a_payload_of_another_length_is_refused(message, weights) -> None:
 # One message of each kind, and everything that can be wrong with it.
 
 VECTOR = np.array([1.0, 2.0], np.float32)
-NAMED = {"agreement": "ab" * 32, "round": 3}
+NAMED = {"agreement": "ab" * 32, "round": 3, "signature": "5e" * 64}
 HEADERS = {
     b"P": NAMED | {"cohort": ["a", "b"], "weights": digest(VECTOR)},
-    b"U": NAMED | {"member": "a"},
+    b"U": NAMED | {"member": "a", "payload": digest(VECTOR)},
     b"R": NAMED | {"member": "a", "code": "budget"},
 }
 
@@ -268,6 +450,12 @@ def test_other_spellings_of_one_name_are_refused() -> None:
         ("member", "a\n"),
         ("member", "a" * 65),
         ("member", ["a"]),
+        ("signature", ""),
+        ("signature", "5e" * 63),
+        ("signature", "5E" * 64),
+        ("signature", None),
+        ("payload", "ab" * 32),
+        ("payload", None),
     ],
 )
 def test_values_of_another_form_are_refused(key, value) -> None:
@@ -289,10 +477,11 @@ def test_a_cohort_of_another_form_is_refused(cohort) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(value) -> None:
     vector = np.array([1.0, value], np.float32)
-    refused(frame(HEADERS[b"U"], payload=vector.tobytes()), "not finite")
+    update = HEADERS[b"U"] | {"payload": digest(vector)}
+    refused(frame(update, payload=vector.tobytes()), "not finite")
     plan = HEADERS[b"P"] | {"weights": digest(vector)}
     refused(frame(plan, kind=b"P", payload=vector.tobytes()), "not finite")
-    refused(encode(Plan("ab" * 32, 1, ("a",), vector)), "not finite")
+    refused(encode(Plan("ab" * 32, 1, ("a",), vector, "5e" * 64)), "not finite")
 
 
 def test_a_refusal_with_a_payload_is_refused() -> None:
@@ -319,16 +508,32 @@ def test_a_header_that_is_no_object_is_refused(header) -> None:
 
 
 def test_what_arrives_shares_no_memory_with_the_bytes() -> None:
-    data = bytearray(encode(Update("ab" * 32, 1, "a", Term(VECTOR))))
+    data = bytearray(encode(Update("ab" * 32, 1, "a", Term(VECTOR), "5e" * 64)))
     received = decode(bytes(data), weights=2)
     received.values[0] = 9.0
-    assert bytes(data) == encode(Update("ab" * 32, 1, "a", Term(VECTOR)))
+    assert bytes(data) == encode(Update("ab" * 32, 1, "a", Term(VECTOR), "5e" * 64))
+
+
+def test_a_masked_update_is_read_where_it_lies() -> None:
+    """No copy of a long vector; and nobody changes what was signed."""
+    data = encode(MaskedUpdate("ab" * 32, 1, "cd" * 32, "a", "ef" * 32, "01" * 32,
+                               Words(np.array([1, 2], np.uint32)), "5e" * 64))  # fmt: skip
+    received = decode(data, weights=2)
+    assert np.shares_memory(received.values, np.frombuffer(data, np.uint8))
+    with pytest.raises(ValueError, match="read-only"):
+        received.values[0] = 9
 
 
 def test_the_bytes_of_version_1() -> None:
     """Golden: another layout is another version."""
-    refusal = Refusal("ab" * 32, 3, "acme", RefusalCode.BUDGET)
-    header = f'{{"agreement":"{"ab" * 32}","code":"budget","member":"acme","round":3}}'.encode()
+    refusal = Refusal("ab" * 32, 3, "acme", RefusalCode.BUDGET, "5e" * 64)
+    header = (
+        f'{{"agreement":"{"ab" * 32}","code":"budget","member":"acme","round":3,'
+        f'"signature":"{"5e" * 64}"}}'
+    ).encode()
     assert encode(refusal) == b"fedcode/1R" + len(header).to_bytes(4, "big") + header
-    update = encode(Update("ab" * 32, 3, "acme", Term(np.array([1.0, -0.5], np.float32))))
-    assert update.endswith(b'"round":3}\x00\x00\x80?\x00\x00\x00\xbf')
+    assert attested(refusal) == encode(refusal)
+    update = encode(
+        Update("ab" * 32, 3, "acme", Term(np.array([1.0, -0.5], np.float32)), "5e" * 64)
+    )
+    assert update.endswith(b'5e5e"}\x00\x00\x80?\x00\x00\x00\xbf')
