@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One noised sum of counts, clipped once per unit: how tasks without gradients are trained.
 
-As a gradient counts have the other sign: what is descended is -<counts, weights>.
+Both kinds of release are that sum; of ``gradient-sum`` it keeps its integers.
 """
 
 from __future__ import annotations
@@ -89,13 +89,12 @@ class CountTrainer:
     ) -> tuple[list[NDArray[np.float32] | NDArray[np.float64]], int, int]:
         """A step's sum without its noise: counts (size,), metrics; and records and units in it."""
         most = self._policy.clipping_norm * room(len(self._settings.metrics))
-        sign = -1 if self._settings.kind == "gradient-sum" else 1
         total, records, clipped = np.zeros(size, np.float32), 0, 0
         for index in mechanism.sample(len(self.units)):
             unit = self.units[index]
             part = mechanism.subset(len(unit), self._settings.records_per_unit)
             where, counts = self._counts([unit[i] for i in part])
-            total[where] += sign * clip(counts, most)
+            total[where] += clip(counts, most)
             records, clipped = records + len(part), clipped + 1
         if not self._settings.metrics:
             return [total], records, clipped

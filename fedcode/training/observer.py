@@ -4,7 +4,7 @@
 
 It knows the weights that it sent and the update that it got, round by round. A record that was in
 a round's batch has moved the update along its own gradient. A sum of gradients moves the weights
-the other way.
+the other way, and a sum of counts where it lies.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fedcode.privacy.release import Release
 from fedcode.record import Record
 from fedcode.task import CountTask, Losses
 from fedcode.trainer import LocalReport, Trainer
+from fedcode.training.counting import CountTrainer
 from fedcode.training.network import device, read, trainable, write
 from fedcode.weights import Vector
 
@@ -61,7 +62,8 @@ class ObservedTrainer:
         release = self._trainer.train(weights, receipt)
         self.report = self._trainer.report
         update = release.vector[: weights.size]
-        self.seen.append(Seen(weights.copy(), update if release.sum is None else -update))
+        against = release.sum is not None and not isinstance(self._trainer, CountTrainer)
+        self.seen.append(Seen(weights.copy(), -update if against else update))
         return release
 
 

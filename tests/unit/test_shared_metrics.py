@@ -12,7 +12,7 @@ from toy_task import ChosenGenerator, ToyTask, Training, initial, settings_of
 
 from fedcode.errors import ConfigError
 from fedcode.federation import TrainingSettings
-from fedcode.metrics import METRIC, Estimate, expected, shared_metrics
+from fedcode.metrics import METRIC, Estimate, shared_metrics
 from fedcode.record import PrivacyUnit, units
 from fedcode.training.counting import check_counting
 from fedcode.training.network import write
@@ -151,8 +151,3 @@ def test_noise_that_leaves_no_unit_is_no_denominator() -> None:
 def test_other_coordinates_than_the_metrics_are_refused(size, members) -> None:
     with pytest.raises(ConfigError, match="2 metrics of some members"):
         shared_metrics(TRAINING, np.zeros(size), members, 1.0)
-
-
-def test_what_is_expected_grows_with_the_batch() -> None:
-    assert expected(TRAINING) == pytest.approx(ONE * 60)
-    assert expected(TRAINING.model_copy(update={"metrics": ()})) == 0
