@@ -58,6 +58,9 @@ source = "path:acme"
 [[organizations]]
 name = "globex"
 source = "path:globex"
+[[organizations]]
+name = "hooli"
+source = "path:hooli"
 """
 
 
@@ -74,7 +77,7 @@ def test_the_coordinator_runs_without_torch(tmp_path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert "small: 2 members" in done.stdout
+    assert "small: 3 members" in done.stdout
     assert done.stderr == ""
 
 
@@ -87,19 +90,26 @@ def test_a_round_can_be_coordinated_without_torch() -> None:
         from fedcode.rounds.coordinator import Coordinator, State
         from fedcode.transport.flower import member_app
         from fedcode.transport.in_memory import InMemoryGrid
-        from fedcode.wire import Refusal, RefusalCode, encode
+        from fedcode.identity import Roster
+        from fedcode.signing import SigningKey
+        from fedcode.wire import Refusal, RefusalCode, encode, sign
         federation = parse('''FEDERATION''')
         noise = calibrated(federation).noise_multipliers[0]
+        keys = {o.name: SigningKey.generate() for o in federation.members}
+        coordinator = SigningKey.generate()
+        roster = Roster("small", 1, "", coordinator.public,
+                        tuple((name, key.public) for name, key in sorted(keys.items())))
         agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, weights=3,
-                          noise_multiplier=noise)
+                          counts=False, noise_multiplier=noise, roster=roster)
         def refuse(name):
             refusal = Refusal(agreement.digest(), 1, name, RefusalCode.BUDGET)
-            return member_app(lambda _: encode(refusal))
-        grid = InMemoryGrid({name: refuse(name) for name in agreement.roster})
-        state, outcome = Coordinator(agreement, grid, grid.nodes).run(
+            return member_app(lambda _: encode(sign(refusal, keys[name])))
+        grid = InMemoryGrid({name: refuse(name) for name in agreement.roster.names})
+        state, outcome = Coordinator(agreement, grid, grid.nodes, coordinator).run(
             State(0, np.zeros(3, np.float32)))
-        assert set(outcome.refusals) == {"acme", "globex"}, outcome
+        assert outcome.refusals == dict.fromkeys(keys, "budget"), outcome
         assert state.round == 1
+        assert state.spent == set(keys)
         """.replace("FEDERATION", FEDERATION.replace("\n", "\n        "))
     )
     assert done.returncode == 0, done.stderr
@@ -110,6 +120,7 @@ LIGHT = [
     "fedcode.agreement",
     "fedcode.cli",
     "fedcode.federation",
+    "fedcode.identity",
     "fedcode.privacy.accountant",
     "fedcode.privacy.calibration",
     "fedcode.privacy.ledger",

@@ -8,7 +8,7 @@ import numpy as np
 from officers import open_real
 
 from fedcode.agreement import Agreement
-from fedcode.federation import ServerSettings, TrainingSettings
+from fedcode.federation import AggregationSettings, ServerSettings, TrainingSettings
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
@@ -18,12 +18,13 @@ from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.coordinator import Coordinator, State
 from fedcode.rounds.member import Member
+from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 from fedcode.trainer import LocalReport
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
-from fedcode.wire import Plan, encode
+from fedcode.wire import Plan, encode, sign
 
-WEIGHTS, ROUNDS = 5, 6
+WEIGHTS, ROUNDS, SEED = 5, 6, 1
 START = np.linspace(-1, 1, WEIGHTS, dtype=np.float32)
 POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 0.1, WEIGHTS, 1.0, 0.5, 1, 1e-5, 200.0)
 BUDGET = Filter.for_budget(200.0, 1e-5, 4.0)
@@ -37,14 +38,16 @@ def agreement_of(server=None, proximal=0.0, roster=("a", "b", "c"), **changes):
         "task": "toy",
         "task_fingerprint": "0" * 64,
         "weights": WEIGHTS,
+        "counts": False,
         "rounds": ROUNDS,
-        "roster": roster,
+        "roster": roster_of("toy", SEED, roster),
         "unit": "function",
         "epsilon": 200.0,
         "delta": 1e-5,
         "noise_multiplier": 1.0,
         "training": TrainingSettings(proximal=proximal, sampling_rate=0.5),
         "server": server or ServerSettings(),
+        "aggregation": AggregationSettings(mode="open"),
     }
     return Agreement(**values | changes)
 
@@ -75,7 +78,7 @@ class Federation:
     def __init__(self, agreement, *, budgets=None, trainers=None, seeded=True):
         self.agreement = agreement
         self.ledgers, self.members, self.trainers = {}, {}, {}
-        for number, name in enumerate(agreement.roster):
+        for number, name in enumerate(agreement.roster.names):
             ledger = BudgetLedger.open(":memory:")
             budget = dataclasses.replace(BUDGET, budget_nano=(budgets or {}).get(name, 10**12))
             budget = BUDGET if budget.budget_nano > BUDGET.budget_nano else budget
@@ -85,12 +88,20 @@ class Federation:
                 open_real(ledger, "code", epsilon=200.0)
             trainer = (trainers or {}).get(name) or PullTrainer(float(number))
             member = Member(
-                name, "code", agreement, COST, budget.budget_nano, ledger, trainer, simulated=seeded
+                name,
+                "code",
+                agreement,
+                COST,
+                budget.budget_nano,
+                ledger,
+                trainer,
+                key_of(SEED, name),
+                simulated=seeded,
             )
             self.ledgers[name], self.members[name] = ledger, member
             self.trainers[name] = trainer
         self.grid = InMemoryGrid({n: member_app(m.answer) for n, m in self.members.items()})
-        self.coordinator = Coordinator(agreement, self.grid, self.grid.nodes)
+        self.coordinator = Coordinator(agreement, self.grid, self.grid.nodes, coordinator_of(SEED))
 
     def run(self, rounds=ROUNDS, state=None):
         """States after each round, and outcomes."""
@@ -109,4 +120,5 @@ class Federation:
 
 
 def plan(agreement, number=1, cohort=None, weights=START):
-    return encode(Plan(agreement.digest(), number, cohort or agreement.roster, weights))
+    made = Plan(agreement.digest(), number, cohort or agreement.roster.names, weights)
+    return encode(sign(made, coordinator_of(SEED)))

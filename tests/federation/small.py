@@ -33,8 +33,8 @@ def write_code(folder: Path, seed: int, files: int = 5, functions: int = 10) -> 
 
 
 def write_federation(folder: Path, *, rounds: int = 3, extra: str = "", task: str = "") -> Path:
-    """A TOML of two members, one unseen organization and a public folder; returns its path."""
-    for seed, name in enumerate(("alpha", "beta", "gamma", "public")):
+    """A TOML of three members, one unseen organization and a public folder; returns its path."""
+    for seed, name in enumerate(("alpha", "beta", "gamma", "public", "delta")):
         write_code(folder / name, seed, files=4 if name == "gamma" else 8)
     path = folder / "federation.toml"
     path.write_text(
@@ -66,6 +66,9 @@ source = "path:alpha"
 [[organizations]]
 name = "beta"
 source = "path:beta"
+[[organizations]]
+name = "delta"
+source = "path:delta"
 [[organizations]]
 name = "gamma"
 source = "path:gamma"

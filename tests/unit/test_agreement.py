@@ -11,13 +11,15 @@ import pytest
 
 from fedcode.agreement import Agreement, agree, calibrated
 from fedcode.errors import BudgetExhausted, ConfigError
-from fedcode.federation import ServerSettings, TrainingSettings, parse
+from fedcode.federation import AggregationSettings, ServerSettings, TrainingSettings, parse
+from fedcode.identity import Roster
 from fedcode.privacy.ledger import BudgetLedger
 
 VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "agreement.json").read_text())
 
 FEDERATION = parse("""
 name = "whole"
+aggregation = { mode = "open" }
 purpose = "ein Zweck mit Ümläut"
 [privacy]
 epsilon = 4
@@ -56,9 +58,18 @@ role = "unseen"
 """)
 
 
+ROSTER = Roster("whole", 1, "", "cc" * 32, (("acme", "aa" * 32), ("globex", "bb" * 32)))
+
+
 def agreement(**changes):
     made = agree(
-        FEDERATION, FEDERATION.tasks[0], fingerprint="0f" * 32, weights=12345, noise_multiplier=1.25
+        FEDERATION,
+        FEDERATION.tasks[0],
+        fingerprint="0f" * 32,
+        weights=12345,
+        counts=False,
+        noise_multiplier=1.25,
+        roster=ROSTER,
     )
     return dataclasses.replace(made, **changes)
 
@@ -67,7 +78,7 @@ def test_the_golden_vector() -> None:
     """Other bytes are another agreement: members that signed the old one would refuse."""
     assert agreement().canonical() == VECTOR["canonical"].encode()
     assert agreement().digest() == VECTOR["digest"]
-    whole = b"fedcode/agreement/1\x00" + VECTOR["canonical"].encode()
+    whole = b"fedcode/agreement/2\x00" + VECTOR["canonical"].encode()
     assert hashlib.sha256(whole).hexdigest() == VECTOR["digest"]
 
 
@@ -76,7 +87,7 @@ def test_the_bytes_are_canonical() -> None:
     values = json.loads(data)
     assert json.dumps(values, sort_keys=True, separators=(",", ":")).encode() == data
     assert data.isascii()
-    assert values["roster"] == ["acme", "globex"]
+    assert values["roster"]["members"] == [["acme", "aa" * 32], ["globex", "bb" * 32]]
 
 
 def test_it_names_nothing_private() -> None:
@@ -89,7 +100,13 @@ def test_it_names_nothing_private() -> None:
 def test_the_order_of_the_file_does_not_matter() -> None:
     turned = FEDERATION.model_copy(update={"organizations": FEDERATION.organizations[::-1]})
     again = agree(
-        turned, turned.tasks[0], fingerprint="0f" * 32, weights=12345, noise_multiplier=1.25
+        turned,
+        turned.tasks[0],
+        fingerprint="0f" * 32,
+        weights=12345,
+        counts=False,
+        noise_multiplier=1.25,
+        roster=ROSTER,
     )
     assert again.digest() == agreement().digest()
 
@@ -101,13 +118,15 @@ OTHER = {
     "task_fingerprint": "00" * 32,
     "weights": 12346,
     "rounds": 13,
-    "roster": ("acme",),
+    "roster": Roster("whole", 1, "", "cc" * 32, (("acme", "aa" * 32),)),
+    "counts": True,
     "unit": "file",
     "epsilon": 4.000000001,
     "delta": 1.1e-6,
     "noise_multiplier": 1.2500001,
     "training": TrainingSettings(sampling_rate=0.05),
     "server": ServerSettings(),
+    "aggregation": AggregationSettings(mode="open-robust"),
 }
 
 

@@ -13,6 +13,7 @@ from fedcode.tasks import check_settings
 
 SMALL = """
 name = "small"
+aggregation = { mode = "open" }
 [[tasks]]
 name = "completion"
 [[organizations]]
@@ -27,6 +28,8 @@ seed = 7
 [privacy]
 epsilon = 4
 delta = 1e-6
+[aggregation]
+mode = "open"
 [public]
 source = "stdlib"
 max_tokens = 1000

@@ -142,11 +142,11 @@ def test_a_steps_sum_is_released_as_it_is() -> None:
     np.testing.assert_array_equal(release.vector, (points * SPACING).astype(np.float32))
 
 
-def test_a_steps_sum_is_rounded_to_coarser_points_and_to_no_finer_ones() -> None:
+def test_a_steps_sum_keeps_its_points_or_every_so_manieth() -> None:
     release, parts = released_sum()
     points = np.concatenate([part.points for part in parts])
-    term = release.term(Lattice(((5, 8 * SPACING),), 4))
-    np.testing.assert_array_equal(term.values, np.rint(points / 8))
+    term = release.term(Lattice(((5, 2 * SPACING),), 4))
+    np.testing.assert_array_equal(term.values, np.rint(points / 2))
     with pytest.raises(PrivacyError, match="of another lattice"):
         release.term(Lattice(((5, SPACING / 2),), 4))
 
