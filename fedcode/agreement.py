@@ -148,12 +148,21 @@ class Agreement:
         A noised sum keeps the points of its own lattice, or every 2^k-th where so many members
         would not fit otherwise. A change of weights has the finest lattice that holds what so many
         steps can be expected to change at most. What does not fit is refused, never wrapped.
+
+        Raises:
+            ConfigError: the points would be too far apart for the noise to add up.
         """
         training, policy = self.training, self.policy
         terms = len(self.roster.members)
         steps = training.steps_per_round
         sums = steps * (_FULL * training.nominal_batch * policy.clipping_norm + _NOISE * policy.std)
         spacing = max(policy.spacing, policy.spacing * spacing_for(sums / policy.spacing, terms))
+        summed = training.kind == "gradient-sum" or training.metrics
+        if summed and policy.std < _POINTS * spacing:
+            raise ConfigError(
+                f"the sums of {terms} members do not fit into integers with their noise",
+                "fewer members, or a smaller nominal_batch",
+            )
         if training.kind == "gradient-sum":
             return Lattice(((self.length, spacing),), terms)
         blocks = [(self.weights, spacing_for(_largest_change(training, sums), terms))]
@@ -166,6 +175,7 @@ _FULL, _NOISE = 64.0, 16.0
 """What a coordinate of a sum is expected to stay below: so many nominal batches whose units all
 have their whole norm in it, and so many standard deviations of the noise."""
 
+_POINTS = 4.0  # of the sum to one deviation of a member's noise: docs/privacy.md says why
 _ADAM = 4.0  # times its learning rate: more than a step moves a weight with the usual moments
 _LEVEL = 16.0  # times C: how far an adaptive level is expected to rise
 

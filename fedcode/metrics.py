@@ -22,15 +22,6 @@ METRIC = 0.1
 """s, the largest part of one unit in a metric's coordinate, over C; see ``clipping.room``."""
 
 
-def expected(training: TrainingSettings) -> float:
-    """What a metric's coordinate of one release is expected to be; 0 where there is none.
-
-    For whoever asks whether it fits into a sum of integers: it grows with the batch.
-    """
-    steps = training.nominal_batch * training.steps_per_round
-    return METRIC * training.clipping_norm * steps if training.metrics else 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A figure, as far as noise lets it be seen.

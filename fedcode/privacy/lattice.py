@@ -65,8 +65,8 @@ class Lattice:
     def kept(self, points: NDArray[np.int64], spacing: float) -> NDArray[np.int32]:
         """Points of a lattice of ``spacing`` on this one, shape (d,).
 
-        They stay what they are where the spacing is the same, and are rounded where this lattice
-        has every 2^k-th of them.
+        They stay what they are where the spacing is the same, and are rounded, up from the middle,
+        where this lattice has every 2^k-th of them.
 
         Raises:
             OutOfRange: one is beyond :attr:`limit`.
@@ -76,10 +76,12 @@ class Lattice:
             raise PrivacyError(f"{self.size} coordinates were expected, not {points.shape}")
         found = np.empty(self.size, np.int32)
         for part, own in self._parts():
-            coarser = own / spacing
-            if coarser < 1 or math.frexp(coarser)[0] != 0.5:
+            half, power = math.frexp(own / spacing)
+            if half != 0.5 or power < 1:
                 raise PrivacyError("the points are of another lattice")
-            taken = points[part] if coarser == 1 else np.rint(points[part] / coarser)
+            taken = points[part]
+            if power > 1:  # as many points to each: not so to the nearest even one
+                taken = (taken + (1 << (power - 2))) >> (power - 1)
             found[part] = self._within(taken)
         return found
 

@@ -136,6 +136,8 @@ class Member:
         self._ledger = ledger
         self._trainer = trainer
         self._key = key
+        if agreement.aggregation.masked:
+            self._lattice = agreement.lattice()
         self._sum: _Sum | None = None
         self._one_at_a_time = threading.Lock()
         self._check_account(simulated)
@@ -264,7 +266,7 @@ class Member:
         """What leaves in a secure sum."""
         receipt = self._charge(running.round, len(running.members))
         release = self._train(running.weights, receipt)
-        term = release.term(self._agreement.lattice())
+        term = release.term(self._lattice)
         return self._kept(running.half.mask(term), receipt, asked)
 
     def _kept(self, message: Message, receipt: Receipt, asked: str) -> bytes:

@@ -6,7 +6,7 @@ All of it on the integers that a secure sum adds. Right samples are accepted and
 """
 
 import math
-from functools import cache
+from functools import cache, reduce
 from unittest.mock import patch
 
 import numpy as np
@@ -205,10 +205,10 @@ def test_noise_that_members_have_in_common_would_be_seen() -> None:
 
 
 @cache
-def rounded(std):
-    """The chances of a rounded Gaussian at -reach, ..., reach."""
+def rounded(std, value=0.0):
+    """The chances of round(value + g) at -reach, ..., reach, where g is Gaussian."""
     edges = np.arange(-reach(std), reach(std) + 2) - 0.5
-    return np.diff(stats.norm(scale=std).cdf(edges))
+    return np.diff(stats.norm(value, std).cdf(edges))
 
 
 def reach(std):
@@ -242,22 +242,26 @@ def gaussian_then_noise(n, std):
 @pytest.mark.parametrize("n", [2, 3])
 def test_a_sum_of_rounded_gaussians_is_a_gaussian_and_more_noise(n) -> None:
     """But for aliasing, which vanishes with the square of the standard deviation."""
-    apart = {
+    off = {
         std: np.abs(sum_of(n, std) - gaussian_then_noise(n, std)).sum() / 2
         for std in (0.3, 1.0, 1.8)
     }
-    assert apart[0.3] > 1e-3
-    assert apart[1.0] < 10 * math.exp(-(math.pi**2))
-    assert apart[1.8] < 1e-12
+    assert off[0.3] > 1e-3
+    assert off[1.0] < 10 * math.exp(-(math.pi**2))
+    assert off[1.8] < 1e-12
 
 
-def divergence(chances, shift, epsilon):
-    """δ at ``epsilon``: of one distribution on integers against itself, ``shift`` away."""
-    there, here = np.pad(chances, (shift, 0)), np.pad(chances, (0, shift))
+def divergence(here, there, epsilon):
+    """δ at ``epsilon``, of two distributions on the same integers."""
     return max(
         np.maximum(there - math.exp(epsilon) * here, 0).sum(),
         np.maximum(here - math.exp(epsilon) * there, 0).sum(),
     )
+
+
+def apart(chances, shift):
+    """One distribution on integers, and the same ``shift`` away."""
+    return np.pad(chances, (0, shift)), np.pad(chances, (shift, 0))
 
 
 def gaussian_divergence(mu, epsilon):
@@ -273,21 +277,47 @@ EPSILONS = [0.0, 0.1, 0.5, 1.0, 2.0, 4.0]
 @pytest.mark.parametrize("shift", [1, 3, 8])
 def test_it_protects_as_the_gaussian_does_that_is_accounted_for(n, shift) -> None:
     std = 2.0
-    chances, whole = sum_of(n, std), math.sqrt(n) * std
+    worlds, whole = apart(sum_of(n, std), shift), math.sqrt(n) * std
     for epsilon in EPSILONS:
-        found = divergence(chances, shift, epsilon)
+        found = divergence(*worlds, epsilon)
         assert found <= gaussian_divergence(shift / whole, epsilon) + 1e-12
+
+
+@pytest.mark.parametrize("values", [(0.5, 0.5), (0.2, -0.37, 0.11), (0.49, 0.3, 0.3, -0.25, 0.01)])
+def test_also_where_the_sums_points_are_not_those_of_the_noise(values) -> None:
+    """Members whose noised sums are rounded to coarser points: between these their values lie."""
+    std, n = 2.0, len(values)
+    others = reduce(np.convolve, [rounded(std, value) for value in values[1:]])
+    for moved in (0.3, 1.0, 1.7):
+        worlds = [
+            np.convolve(others, rounded(std, value)) for value in (values[0], values[0] + moved)
+        ]
+        for epsilon in EPSILONS:
+            claimed = gaussian_divergence(moved / (math.sqrt(n) * std), epsilon)
+            assert divergence(*worlds, epsilon) <= claimed + 1e-12
 
 
 @pytest.mark.parametrize("n", [2, 10])
 def test_one_noise_more_than_there_are_would_be_seen(n) -> None:
     """Well above the rounding, whose noise helps a little."""
     std = 5.0
-    chances, wrong = sum_of(n, std), math.sqrt(n + 1) * std
+    worlds, wrong = apart(sum_of(n, std), 8), math.sqrt(n + 1) * std
     assert any(
-        divergence(chances, 8, epsilon) > 1.02 * gaussian_divergence(8 / wrong, epsilon)
+        divergence(*worlds, epsilon) > 1.02 * gaussian_divergence(8 / wrong, epsilon)
         for epsilon in EPSILONS
     )
+
+
+def test_coarser_points_keep_the_noise(together) -> None:
+    """Where many members do not fit otherwise: rounding afterwards takes nothing of it."""
+    _, terms, std = together
+    spacing = Member().policy.spacing
+    lattice = Lattice(((terms.shape[2], 2**10 * spacing),), MEMBERS)
+    kept = np.array([[lattice.kept(own, spacing) for own in row] for row in terms], np.int64)
+    assert np.abs(kept * 2**10 - terms).max() == 2**9
+    whole = math.sqrt(MEMBERS) * std / 2**10
+    assert variance(flat(kept.sum(1)), whole) > PLAUSIBLE
+    assert variance(flat(kept.sum(1)), 0.95 * whole) < CERTAIN
 
 
 # The auditor.

@@ -146,7 +146,7 @@ def test_a_steps_sum_keeps_its_points_or_every_so_manieth() -> None:
     release, parts = released_sum()
     points = np.concatenate([part.points for part in parts])
     term = release.term(Lattice(((5, 2 * SPACING),), 4))
-    np.testing.assert_array_equal(term.values, np.rint(points / 2))
+    np.testing.assert_array_equal(term.values, (points + 1) // 2)
     with pytest.raises(PrivacyError, match="of another lattice"):
         release.term(Lattice(((5, SPACING / 2),), 4))
 

@@ -12,7 +12,7 @@ from toy_task import ChosenGenerator, ToyTask, Training, initial, settings_of
 
 from fedcode.errors import ConfigError
 from fedcode.federation import TrainingSettings
-from fedcode.metrics import METRIC, Estimate, expected, shared_metrics
+from fedcode.metrics import METRIC, Estimate, shared_metrics
 from fedcode.record import PrivacyUnit, units
 from fedcode.training.counting import check_counting
 from fedcode.training.network import write
@@ -97,9 +97,9 @@ def test_a_loss_that_is_no_number_counts_as_the_clip(bad, counts, unit, monkeypa
 
 
 def test_counts_have_units_and_no_loss() -> None:
-    found = counted("local-steps", ("units",)).vector[-1] / (METRIC * 5)
+    found = counted("gradient-sum", ("units",)).vector[-1] / (METRIC * 5)
     assert found == pytest.approx(len(DATA), abs=1e-4)
-    settings = settings_of(metrics=("loss",))
+    settings = settings_of(kind="gradient-sum", metrics=("loss",))
     with pytest.raises(ConfigError, match="counts have no loss") as caught:
         check_counting(settings)
     assert caught.value.hint
@@ -151,8 +151,3 @@ def test_noise_that_leaves_no_unit_is_no_denominator() -> None:
 def test_other_coordinates_than_the_metrics_are_refused(size, members) -> None:
     with pytest.raises(ConfigError, match="2 metrics of some members"):
         shared_metrics(TRAINING, np.zeros(size), members, 1.0)
-
-
-def test_what_is_expected_grows_with_the_batch() -> None:
-    assert expected(TRAINING) == pytest.approx(ONE * 60)
-    assert expected(TRAINING.model_copy(update={"metrics": ()})) == 0
