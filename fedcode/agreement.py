@@ -45,7 +45,6 @@ class Agreement:
         task: the task's name.
         task_fingerprint: everything public that the task was made from, see ``Task.fingerprint``.
         weights: number of trainable weights.
-        counts: whether they are counts that are added up, and not a network's weights.
         rounds: T.
         roster: the members and the coordinator, with their keys.
         unit: what adjacency adds or removes.
@@ -62,7 +61,6 @@ class Agreement:
     task: str
     task_fingerprint: str
     weights: int
-    counts: bool
     rounds: int
     roster: Roster
     unit: str
@@ -146,9 +144,9 @@ class Agreement:
         """What turns a member's mean term into a mean change of weights.
 
         A noised sum of gradients is divided by the nominal batch, never by the batch that was
-        drawn, and one step is taken down it; a change of weights, or counts, are what they are.
+        drawn, and one step is taken down it; a change of weights is what it is.
         """
-        if self.training.kind == "local-steps" or self.counts:
+        if self.training.kind == "local-steps":
             return 1.0
         return -self.training.learning_rate / self.training.nominal_batch
 
@@ -313,7 +311,6 @@ def agree(
     *,
     fingerprint: str,
     weights: int,
-    counts: bool,
     noise_multiplier: float,
     roster: Roster,
     aggregation: AggregationSettings | None = None,
@@ -325,7 +322,6 @@ def agree(
         task=settings.name,
         task_fingerprint=fingerprint,
         weights=weights,
-        counts=counts,
         rounds=settings.rounds,
         roster=roster,
         unit=federation.privacy.unit,

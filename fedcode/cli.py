@@ -213,6 +213,9 @@ def audit(
     clipping: Annotated[
         Clip | None, typer.Option(help="Of the step audit alone; flat if left out.")
     ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="Of the step audit alone; local-steps if left out.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Audit the private training: can one privacy unit be seen better than ε allows?"""
@@ -223,13 +226,19 @@ def audit(
                 "the step audit has no organization and one canary", "name a run's folder"
             )
         broken = _audit_step(
-            trials, unit or PrivacyUnit.FUNCTION, clipping or "flat", as_json=as_json
+            trials,
+            unit or PrivacyUnit.FUNCTION,
+            clipping or "flat",
+            kind or "local-steps",
+            as_json=as_json,
         )
     else:
         if unit is not None:
             raise ConfigError("a run has its own privacy unit", "leave --unit out")
         if clipping is not None:
             raise ConfigError("a run has its own clipping", "leave --clipping out")
+        if kind is not None:
+            raise ConfigError("a run has its own kind of release", "leave --kind out")
         broken = _audit_folder(folder, organization, canaries, trials, as_json=as_json)
     if broken:
         raise typer.Exit(1)
@@ -372,7 +381,9 @@ def _changed(
     return check(values, "the command line")
 
 
-def _audit_step(trials: int, unit: PrivacyUnit, clipping: Clip, *, as_json: bool) -> bool:
+def _audit_step(
+    trials: int, unit: PrivacyUnit, clipping: Clip, kind: Kind, *, as_json: bool
+) -> bool:
     from dataclasses import asdict
 
     from rich.progress import Progress
@@ -385,6 +396,7 @@ def _audit_step(trials: int, unit: PrivacyUnit, clipping: Clip, *, as_json: bool
             trials,
             unit=unit,
             clipping=clipping,
+            kind=kind,
             tell=lambda done: bars.update(bar, completed=done),
         )
     if as_json:

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, SMALLEST_GROUP
+from fedcode.errors import ConfigError
+from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, check_groups
 from fedcode.record import PrivacyUnit, Role
-from fedcode.rules import Rule, fewest
+from fedcode.rules import Combined, Rule, check_rule
 from fedcode.strict import (
     Amount,
     Count,
@@ -254,21 +255,20 @@ class AggregationSettings(Strict):
         Raises:
             ValueError: too few or too many.
         """
-        few, most = FEWEST_MEMBERS, MOST_MEMBERS
-        if self.groups is not None:
-            few, most = self.groups * SMALLEST_GROUP, self.groups * MOST_MEMBERS
-        if self.masked and not few <= members <= most:
+        few = FEWEST_MEMBERS if self.masked else 1
+        if not few <= members <= MOST_MEMBERS:
             raise ValueError(
-                f"mode {self.mode} is for {few} to {most} members that train, not {members} "
-                '(aggregation.mode = "open" adds up without masking)'
+                f"mode {self.mode} is for {few} to {MOST_MEMBERS} members that train, not {members}"
+                + (' (aggregation.mode = "open" adds up without masking)' if members < few else "")
             )
-        if self.rule is not None and self.malicious is not None:
-            count = members if self.groups is None else self.groups
-            if count < fewest(self.rule, self.malicious):
-                raise ValueError(
-                    f"{self.rule} bears {self.malicious} that lie among "
-                    f"{fewest(self.rule, self.malicious)} or more, not among {count}"
-                )
+        try:
+            if self.groups is not None:
+                check_groups(members, self.groups)
+            if self.rule is not None and self.malicious is not None:
+                what: Combined = "members" if self.groups is None else "groups"
+                check_rule(self.rule, self.malicious, self.groups or members, what)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
 
 
 class WarmStartSettings(Strict):

@@ -18,8 +18,8 @@ def tradeoff(aggregation: AggregationSettings, members: int) -> str:
     if aggregation.mode == "open":
         return f"{_OPEN}; a member that lies is believed"
     if aggregation.mode == "open-robust":
-        liars = _counted(aggregation.malicious or 0, "member")
-        return f"{_OPEN}; {aggregation.rule} bears up to {liars} that lie"
+        liars = "1 that lies" if aggregation.malicious == 1 else f"{aggregation.malicious} that lie"
+        return f"{_OPEN}; {aggregation.rule} bears {liars}"
     if aggregation.groups is None:
         return (
             f"secure sum of {members}: the coordinator learns the total and nothing else; "
@@ -30,8 +30,8 @@ def tradeoff(aggregation: AggregationSettings, members: int) -> str:
     liars = _counted(aggregation.malicious or 0, "group")
     return (
         f"{aggregation.groups} secure sums of {size} members: the coordinator learns the total of "
-        f"each group; in each {_losses(sizes[0])}; {aggregation.rule} bears up to {liars} with "
-        "members that lie; less noise adds up in a group than in a cohort"
+        f"each group; in each {_losses(sizes[0])}; {aggregation.rule} bears {liars} with members "
+        "that lie; less noise adds up in a group than in a cohort"
     )
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedcode.errors import SecureSumError
-from fedcode.wire.forms import MOST_MEMBERS
+from fedcode.groups import FEWEST_MEMBERS, MOST_MEMBERS, threshold
 
-FEWEST_MEMBERS = 3
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -72,7 +71,7 @@ class Session:
     @property
     def threshold(self) -> int:
         """t: how many must take part in every step; more than two thirds of all members."""
-        return 2 * len(self.members) // 3 + 1
+        return threshold(len(self.members))
 
     def index(self, name: str) -> int:
         """A member's place, from 1."""

@@ -255,7 +255,6 @@ class Bench:
             settings,
             fingerprint=self.fingerprint,
             weights=len(self.learner.start()),
-            counts=self.learner.counts,
             noise_multiplier=self.noise.noise_multiplier if arm.private and self.noise else 0.0,
             roster=roster_of(self.federation.name, self.seed, arm.members),
             aggregation=aggregation,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from fedcode.agreement import calibrated
 from fedcode.errors import ConfigError, Interrupted, RunError
-from fedcode.federation import Clip, Federation
+from fedcode.federation import Clip, Federation, Kind, TrainingSettings
 from fedcode.record import PrivacyUnit
 from fedcode.report.html import render
 from fedcode.simulation.arms import Noise
@@ -68,7 +68,8 @@ def audit_folder(
         AuditJob(plain, task.name, name, Noise(calibration, sigma), canaries)
         for task, sigma in zip(federation.tasks, calibration.noise_multipliers, strict=True)
     ]
-    steps = Steps(trials, federation.privacy.unit, _clipping(federation))
+    audited_step = _training(federation)
+    steps = Steps(trials, federation.privacy.unit, audited_step.clipping, audited_step.kind)
     tasks, stepped = _run(jobs, steps, federation.threads, tell)
     audited = {
         "schema": SCHEMA,
@@ -85,25 +86,26 @@ def audit_folder(
 
 
 class Steps(NamedTuple):
-    """A step audit to be done: how many trials, what its canary is, and how it is clipped."""
+    """A step audit to be done: trials, what its canary is, how it is clipped, what leaves."""
 
     trials: int
     unit: PrivacyUnit
     clipping: Clip
+    kind: Kind
 
 
 def step(asked: Steps) -> dict[str, Any]:
     """The step audit, as ``audit.json`` has it."""
     from fedcode.training.audit import step_audit
 
-    finding = step_audit(asked.trials, unit=asked.unit, clipping=asked.clipping)
+    finding = step_audit(asked.trials, unit=asked.unit, clipping=asked.clipping, kind=asked.kind)
     return asdict(finding) | {"broken": finding.broken}
 
 
-def _clipping(federation: Federation) -> Clip:
-    """That of the first task that has more than flat clipping to be audited."""
-    every: list[Clip] = [task.training.clipping for task in federation.tasks]
-    return next((clipping for clipping in every if clipping != "flat"), "flat")
+def _training(federation: Federation) -> TrainingSettings:
+    """That of the first task that has more than flat clipping of local steps to be audited."""
+    every = [task.training for task in federation.tasks]
+    return max(every, key=lambda own: (own.clipping != "flat", own.kind != "local-steps"))
 
 
 def _check_unchanged(federation: Federation, manifest: Mapping[str, Any]) -> None:

@@ -32,13 +32,7 @@ PlainTraining = Callable[[Vector, int], tuple[Vector, float | None]]
 
 
 class Learner(Protocol):
-    """One task on one set of public weights, with one seed.
-
-    Attributes:
-        counts: whether its weights are counts.
-    """
-
-    counts: bool
+    """One task on one set of public weights, with one seed."""
 
     def start(self) -> Vector:
         """The weights that the federation starts from, shape (d,)."""
@@ -78,8 +72,6 @@ class GradientLearner:
         warm: all weights after the warm start.
         everything: train every weight, also what is kept public for the sake of the noise.
     """
-
-    counts = False
 
     def __init__(
         self,
@@ -171,8 +163,6 @@ class GradientLearner:
 
 class CountLearner:
     """Counts, from none."""
-
-    counts = True
 
     def __init__(self, task: CountTask, settings: TrainingSettings) -> None:
         self._task = task

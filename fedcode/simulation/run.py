@@ -34,6 +34,7 @@ from fedcode.simulation.schedule import Schedule, Workers
 from fedcode.simulation.view import View
 from fedcode.storage import write_atomically, write_json
 from fedcode.tasks import check_settings, counts
+from fedcode.training.counting import check_counting
 from fedcode.weights import load_tensors, save_tensors
 
 RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER, AUDIT, TRANSCRIPT = (
@@ -132,11 +133,12 @@ def check_tasks(federation: Federation) -> None:
     """Refuses tasks that are unknown and settings that no arm could run with."""
     for task in federation.tasks:
         check_settings(task.name, task.model)
-        if counts(task.name) and (task.training.clipping != "flat" or task.server.average):
-            raise ConfigError(
-                f"{task.name} adds up counts: they are clipped flat, and have no average",
-                "leave training.clipping and server.average out",
-            )
+        if counts(task.name):
+            check_counting(task.training)
+            if task.server.average:
+                raise ConfigError(
+                    f"{task.name} adds up counts: they have no average", "leave server.average out"
+                )
         flower_strategy(task.server, task.training.proximal)
 
 

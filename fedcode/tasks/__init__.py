@@ -48,7 +48,10 @@ TASKS: Mapping[str, Entry] = {
         "fedcode.tasks.ngram",
         "NgramTask",
         "NgramSettings",
-        {"rounds": 1, "training": {"sampling_rate": 1.0, "clipping_norm": 1.0}},
+        {
+            "rounds": 1,
+            "training": {"kind": "gradient-sum", "sampling_rate": 1.0, "clipping_norm": 1.0},
+        },
     ),
     "defects": Entry(
         "which functions are defective: recurrent encoder over tokens",

@@ -28,7 +28,9 @@ from fedcode.weights import Vector
 
 
 def check_counting(settings: TrainingSettings) -> None:
-    """Refuses a clipping, or a metric, that sums of counts do not have."""
+    """Refuses a kind, a clipping or a metric that sums of counts do not have."""
+    if settings.kind != "gradient-sum":
+        raise ConfigError("counts take no local steps", 'set training.kind = "gradient-sum"')
     if settings.clipping != "flat":
         raise ConfigError(
             f"counts cannot be clipped {settings.clipping}", 'set training.clipping = "flat"'
@@ -48,7 +50,7 @@ class CountTrainer:
         noise: gives the randomness of the round that a receipt paid for.
 
     Raises:
-        ConfigError: another clipping than ``flat``, or a loss, which would not be carried out.
+        ConfigError: another kind than ``gradient-sum``, another clipping than ``flat``, or a loss.
     """
 
     def __init__(
@@ -71,31 +73,23 @@ class CountTrainer:
     def train(self, weights: Vector, receipt: Receipt) -> Release:
         """The noised sum over the sampled units, then of the metrics, whatever ``weights`` are."""
         mechanism = GaussianMechanism(self._policy, self._noise(receipt), receipt)
-        total = np.zeros(self._settings.released(weights.size), np.float32)
-        seen = 0
-        for _ in range(self._policy.steps_per_round):
-            step, records, clipped = self._step(mechanism, weights.size)
-            noised = [mechanism.noised(ClippedSum(p, self._policy.clipping_norm)) for p in step]
-            mechanism.end_step(clipped)
-            total += np.concatenate([part.values for part in noised])
-            seen += records
-        self.report = LocalReport(None, seen)
-        if self._settings.kind == "gradient-sum":
-            return mechanism.release_sum(noised)
-        return mechanism.release(total)
+        step, records, clipped = self._step(mechanism, weights.size)
+        noised = [mechanism.noised(ClippedSum(p, self._policy.clipping_norm)) for p in step]
+        mechanism.end_step(clipped)
+        self.report = LocalReport(None, records)
+        return mechanism.release_sum(noised)
 
     def _step(
         self, mechanism: GaussianMechanism, size: int
     ) -> tuple[list[NDArray[np.float32] | NDArray[np.float64]], int, int]:
         """A step's sum without its noise: counts (size,), metrics; and records and units in it."""
         most = self._policy.clipping_norm * room(len(self._settings.metrics))
-        sign = -1 if self._settings.kind == "gradient-sum" else 1
         total, records, clipped = np.zeros(size, np.float32), 0, 0
         for index in mechanism.sample(len(self.units)):
             unit = self.units[index]
             part = mechanism.subset(len(unit), self._settings.records_per_unit)
             where, counts = self._counts([unit[i] for i in part])
-            total[where] += sign * clip(counts, most)
+            total[where] -= clip(counts, most)
             records, clipped = records + len(part), clipped + 1
         if not self._settings.metrics:
             return [total], records, clipped

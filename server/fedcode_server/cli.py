@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fedcode.agreement import calibrated, shortfalls
 from fedcode.federation import load
+from fedcode.modes import tradeoff
 from fedcode.terminal import run
 from fedcode_server.plan import Price, prices
 
@@ -44,6 +45,7 @@ def plan(
         soft_wrap=True,
     )
     console.print(_table(found))
+    console.print(tradeoff(asked.aggregation, len(asked.members)), soft_wrap=True)
     for shortfall in shortfalls(asked, calibration):
         console.print(str(shortfall), soft_wrap=True)
 
@@ -55,7 +57,9 @@ def main() -> NoReturn:
 
 def _table(found: list[Price]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("task", "rounds", "steps", "sampling rate", "noise multiplier", "ε"):
+    summed = any(price.epsilon_release is not None for price in found)
+    titles = ["task", "rounds", "steps", "sampling rate", "noise multiplier", "ε"]
+    for title in [*titles, *(["ε of the sums"] if summed else [])]:
         table.add_column(title, justify="left" if title == "task" else "right")
     for price in found:
         table.add_row(
@@ -65,5 +69,10 @@ def _table(found: list[Price]) -> Table:
             f"{price.sampling_rate:g}",
             f"{price.noise_multiplier:.3f}",
             f"{price.epsilon:.2f}",
+            *([_or_dash(price.epsilon_release)] if summed else []),
         )
     return table
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fedcode.federation import Federation
-from fedcode.privacy.accountant import epsilon
+from fedcode.privacy.accountant import epsilon, epsilon_of_sums
 from fedcode.privacy.calibration import Calibration
 
 
@@ -22,7 +22,9 @@ class Price:
         steps: noised sums over all rounds.
         sampling_rate: q.
         noise_multiplier: σ.
-        epsilon: of all its rounds (PLD).
+        epsilon: of all its rounds (PLD): what each member is charged.
+        epsilon_release: against whoever sees the sums alone, if nobody drops out and as many
+            members collude as the federation says; None where noises do not add up in a sum.
     """
 
     task: str
@@ -31,6 +33,7 @@ class Price:
     sampling_rate: float
     noise_multiplier: float
     epsilon: float
+    epsilon_release: float | None
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
@@ -39,10 +42,15 @@ class Price:
 
 def prices(federation: Federation, calibration: Calibration) -> list[Price]:
     """One price per task, in the federation's order."""
-    found = []
+    found, aggregation, members = [], federation.aggregation, len(federation.members)
+    sums = (aggregation.groups or 1) if aggregation.masked else 0
     for task, sigma in zip(federation.tasks, calibration.noise_multipliers, strict=True):
         steps = task.rounds * task.training.steps_per_round
         rate = task.training.sampling_rate
         spent = epsilon({(sigma, rate): steps}, federation.privacy.delta)
-        found.append(Price(task.name, task.rounds, steps, rate, sigma, spent))
+        release = None
+        if task.training.kind == "gradient-sum" and sums:
+            noises = {(sigma, rate, members // sums): steps}
+            release = epsilon_of_sums(noises, federation.privacy.delta, aggregation.colluding)
+        found.append(Price(task.name, task.rounds, steps, rate, sigma, spent, release))
     return found

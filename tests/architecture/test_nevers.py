@@ -100,7 +100,7 @@ def test_a_round_can_be_coordinated_without_torch() -> None:
         roster = Roster("small", 1, "", coordinator.public,
                         tuple((name, key.public) for name, key in sorted(keys.items())))
         agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, weights=3,
-                          counts=False, noise_multiplier=noise, roster=roster)
+                          noise_multiplier=noise, roster=roster)
         def refuse(name):
             refusal = Refusal(agreement.digest(), 1, name, RefusalCode.BUDGET)
             return member_app(lambda _: encode(sign(refusal, keys[name])))

@@ -11,7 +11,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import clipping, corpus, ledger, privacy, quality, simulation, training
+from tests.benchmarks import (
+    clipping,
+    corpus,
+    ledger,
+    privacy,
+    quality,
+    secagg_plus,
+    simulation,
+    training,
+)
 from tests.benchmarks.figure import Figure
 
 AREAS = {
@@ -22,6 +31,7 @@ AREAS = {
     "quality": quality.figures,
     "clipping": clipping.figures,
     "simulation": simulation.figures,
+    "secagg-plus": secagg_plus.figures,
 }
 
 

@@ -16,7 +16,9 @@ from scipy import stats
 from test_sharding import RecurrentTask
 from test_step_audit import scaled, unclipped
 from toy_task import Training, initial, receipt_for, records, settings_of
+from typer.testing import CliRunner
 
+from fedcode.cli import app
 from fedcode.errors import ConfigError
 from fedcode.privacy.lattice import RING, Lattice
 from fedcode.privacy.release import GaussianMechanism, Masked, NoisedSum
@@ -309,3 +311,23 @@ def test_the_auditor_finds_too_little_noise() -> None:
 def test_the_auditor_refuses_what_the_kind_has_not() -> None:
     with pytest.raises(ConfigError, match="cannot be adaptive"):
         step_audit(2_000, kind="gradient-sum", clipping="adaptive")
+
+
+def test_the_program_audits_the_kind_that_it_is_asked_for(monkeypatch) -> None:
+    asked = []
+
+    def audit(trials, **options):
+        asked.append(options["kind"])
+        return step_audit(trials, **options)
+
+    monkeypatch.setattr("fedcode.training.audit.step_audit", audit)
+    for arguments in ([], ["--kind", "gradient-sum"]):
+        said = CliRunner().invoke(app, ["audit", "--trials", "400", *arguments])
+        assert said.exit_code == 0
+    assert asked == ["local-steps", "gradient-sum"]
+
+
+def test_a_run_is_audited_as_it_was(tmp_path) -> None:
+    said = CliRunner().invoke(app, ["audit", str(tmp_path), "--kind", "gradient-sum"])
+    assert isinstance(said.exception, ConfigError)
+    assert "its own kind" in str(said.exception)

@@ -67,7 +67,6 @@ def agreement(**changes):
         FEDERATION.tasks[0],
         fingerprint="0f" * 32,
         weights=12345,
-        counts=False,
         noise_multiplier=1.25,
         roster=ROSTER,
     )
@@ -104,7 +103,6 @@ def test_the_order_of_the_file_does_not_matter() -> None:
         turned.tasks[0],
         fingerprint="0f" * 32,
         weights=12345,
-        counts=False,
         noise_multiplier=1.25,
         roster=ROSTER,
     )
@@ -119,7 +117,6 @@ OTHER = {
     "weights": 12346,
     "rounds": 13,
     "roster": Roster("whole", 1, "", "cc" * 32, (("acme", "aa" * 32),)),
-    "counts": True,
     "unit": "file",
     "epsilon": 4.000000001,
     "delta": 1.1e-6,
