@@ -30,6 +30,8 @@ from fedcode.strict import checked
 
 DOMAIN = "fedcode/agreement/2"
 
+_PLAIN = {"str": str, "int": int, "bool": bool, "float": float}
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -89,20 +91,44 @@ class Agreement:
         Raises:
             ConfigError: it is not an agreement.
         """
-        if set(values) != {field.name for field in fields(cls)}:
-            raise ConfigError("this is not an agreement of this version")
-        made = cls(
-            **{
-                **values,
-                "roster": Roster.read(values["roster"]),
-                "training": checked(TrainingSettings, values["training"], "the agreement"),
-                "server": checked(ServerSettings, values["server"], "the agreement"),
-                "aggregation": checked(AggregationSettings, values["aggregation"], "the agreement"),
-            }
-        )
-        if made.canonical() != canonical(values):
+        try:
+            made = cls(
+                **{
+                    **values,
+                    "roster": Roster.read(values["roster"]),
+                    "training": checked(TrainingSettings, values["training"], "the agreement"),
+                    "server": checked(ServerSettings, values["server"], "the agreement"),
+                    "aggregation": checked(
+                        AggregationSettings, values["aggregation"], "the agreement"
+                    ),
+                }
+            )
+            made._check_types()
+            same = made.canonical() == canonical(values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError("this is not an agreement of this version") from error
+        if not same:
             raise ConfigError("this is not an agreement of this version")
         return made
+
+    def _check_types(self) -> None:
+        """What the dataclass does not look at.
+
+        Raises:
+            ValueError: a field is not of its type, or out of its range.
+        """
+        for field in fields(self):
+            value, wanted = getattr(self, field.name), _PLAIN.get(str(field.type))
+            if wanted is not None and type(value) is not wanted:
+                raise ValueError(f"{field.name} is not of its type")
+        PrivacyUnit(self.unit)
+        if min(self.weights, self.rounds) < 1:
+            raise ValueError("weights and rounds count from 1")
+        if not (self.epsilon > 0 and 0 < self.delta < 1 and self.noise_multiplier >= 0):
+            raise ValueError("that is no guarantee")
+        if self.roster.federation != self.federation:
+            raise ValueError("the roster is of another federation")
+        self.aggregation.check_members(len(self.roster.members))
 
     def digest(self) -> str:
         """SHA-256 of :meth:`canonical` under its own domain, in hexadecimal."""
@@ -367,10 +393,14 @@ class SignedAgreement:
         """
         try:
             agreement = Agreement.read(values["agreement"])
-            given = {str(name): str(value) for name, value in values["signatures"].items()}
-            digest = values["digest"]
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            given, digest = values["signatures"], values["digest"]
+            found = cls(agreement, Signatures(DOMAIN, dict(given)))
+        except (KeyError, TypeError, ValueError) as error:
             raise ConfigError("this is not a signed agreement") from error
-        if digest != agreement.digest() or set(values) != {"agreement", "digest", "signatures"}:
+        texts = (*found.signatures.by_member, *found.signatures.by_member.values())
+        same = given == found.signatures.by_member and set(values) == set(found.plain())
+        if not same or not all(isinstance(text, str) for text in texts):
+            raise ConfigError("this is not a signed agreement")
+        if digest != agreement.digest():
             raise ConfigError("the digest is not that of the agreement", "it was changed by hand")
-        return cls(agreement, Signatures(DOMAIN, given))
+        return found

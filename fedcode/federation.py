@@ -241,6 +241,14 @@ class AggregationSettings(Strict):
         """Whether members mask what they send."""
         return self.mode in ("secagg", "secagg-groups")
 
+    def possible(self, members: int) -> bool:
+        """Whether so many can take part."""
+        try:
+            self.check_members(members)
+        except ValueError:
+            return False
+        return True
+
     def check_members(self, members: int) -> None:
         """Whether so many can take part.
 

@@ -102,9 +102,10 @@ class Roster:
                 str(values["coordinator"]),
                 members,
             )
+            same = canonical(found.plain()) == canonical(values)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError("this is not a roster") from error
-        if canonical(found.plain()) != canonical(values):
+        if not same:
             raise ConfigError("this is not a roster")
         return found
 

@@ -132,12 +132,15 @@ class Coordinator:
         return State(number, weights, moments, average, state.spent | broke), outcome
 
     def _gather(self, state: State, number: int) -> Gathered:
-        """What the members answer to the round's plan."""
+        """What the members answer to the round's plan.
+
+        Nobody is asked where too few are left for a sum or for the rule: all would pay for nothing.
+        """
         agreement = self._agreement
         cohort = tuple(sorted(set(self._nodes) - state.spent))
-        if not cohort:
+        if not cohort or not agreement.aggregation.possible(len(cohort)):
             return Gathered((), {}, ())
-        exchange = Exchange(agreement, self._grid, self._nodes)
+        exchange = Exchange(agreement, number, self._grid, self._nodes)
         plan = sign(Plan(agreement.digest(), number, cohort, state.weights), self._key)
         data = encode(plan)
         if not agreement.aggregation.masked:

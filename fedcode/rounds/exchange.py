@@ -11,10 +11,17 @@ from flwr.serverapp import Grid
 from fedcode.agreement import Agreement
 from fedcode.errors import WireError
 from fedcode.transport.flower import message_to, unpack
-from fedcode.wire import Received, Refusal, decode, verified
+from fedcode.wire import Received, Refusal, RefusalCode, decode, verified
 
 ABSENT, MALFORMED = "absent", "malformed"
 """Why a member is lost who said nothing, or nothing that can be read; beside refusal codes."""
+
+
+_UNREAD = (RefusalCode.AGREEMENT, RefusalCode.PLAN)
+"""Of whoever could not read the request as one of its own agreement, and so names another round.
+
+The others count for their round alone: one that was recorded would end a member's part for good.
+"""
 
 
 class Exchange:
@@ -22,12 +29,16 @@ class Exchange:
 
     Args:
         agreement: whose members they are.
+        number: of the round.
         grid: reaches them.
         nodes: the grid's node of each member.
     """
 
-    def __init__(self, agreement: Agreement, grid: Grid, nodes: Mapping[str, int]) -> None:
+    def __init__(
+        self, agreement: Agreement, number: int, grid: Grid, nodes: Mapping[str, int]
+    ) -> None:
         self._agreement = agreement
+        self._place = agreement.digest(), number
         self._grid = grid
         self._nodes = nodes
         self._members = {node: name for name, node in nodes.items()}
@@ -62,4 +73,10 @@ class Exchange:
             received, self._agreement.roster.key(name)
         ):
             raise WireError("a message that its sender did not sign")
+        if isinstance(received, Refusal) and received.code not in _UNREAD:
+            self._check_place(received)
         return received
+
+    def _check_place(self, refusal: Refusal) -> None:
+        if (refusal.agreement, refusal.round) != self._place:
+            raise WireError("a refusal of another round")

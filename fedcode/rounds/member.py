@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fedcode.agreement import Agreement
 from fedcode.errors import (
     BudgetExhausted,
+    LedgerDamaged,
     OutOfRange,
     PolicyRefusal,
     PrivacyError,
@@ -53,7 +54,7 @@ class _Refused(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Sum:
     """A secure sum that this member takes part in.
 
@@ -63,6 +64,7 @@ class _Sum:
         weights: where training starts.
         members: those who add up, ourselves included.
         half: our half of the protocol.
+        paid: whether it was charged for: a term that could not be made is not made again.
     """
 
     round: int
@@ -70,6 +72,7 @@ class _Sum:
     weights: Vector
     members: tuple[str, ...]
     half: SummingMember
+    paid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class _RoundLatch:
     def latch(self, step: str, digest: str) -> None:
         try:
             self.ledger.latch(self.asset, self.agreement, self.round, step, digest)
+        except LedgerDamaged:
+            raise
         except PrivacyError as error:  # of a sum that a restart has ended
             raise SecureSumError(str(error)) from error
 
@@ -264,7 +269,10 @@ class Member:
 
     def _masked(self, running: _Sum, asked: str) -> bytes:
         """What leaves in a secure sum."""
+        if running.paid:
+            raise _Refused(RefusalCode.PLAN)
         receipt = self._charge(running.round, len(running.members))
+        running.paid = True
         release = self._train(running.weights, receipt)
         term = release.term(self._lattice)
         return self._kept(running.half.mask(term), receipt, asked)

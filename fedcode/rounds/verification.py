@@ -25,7 +25,7 @@ def read(path: Path) -> SignedAgreement:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a signed agreement", _HINT) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is no signed agreement", _HINT)
@@ -121,7 +121,7 @@ def _lines_of(path: Path, task: str) -> list[dict[str, Any]]:
     try:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [one for one in found if one["task"] == task and not one["aborted"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be read as a transcript", "name transcript.jsonl"
         ) from error

@@ -3,6 +3,7 @@
 """A federation of a few numbers: members with ledgers, a mechanism and no network."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 from officers import open_real
@@ -18,20 +19,25 @@ from fedcode.privacy.seeded import SeededGenerator
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.coordinator import Coordinator, State
 from fedcode.rounds.member import Member
+from fedcode.secure_sum import Session, Summation
 from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 from fedcode.trainer import LocalReport
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
-from fedcode.wire import Plan, encode, sign
+from fedcode.weights import digest
+from fedcode.wire import Plan, Refusal, decode, encode, sign
 
 WEIGHTS, ROUNDS, SEED = 5, 6, 1
+FOUR = ("a", "b", "c", "d")
+"""So few that a secure sum bears the loss of one."""
+
 START = np.linspace(-1, 1, WEIGHTS, dtype=np.float32)
 POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 0.1, WEIGHTS, 1.0, 0.5, 1, 1e-5, 200.0)
 BUDGET = Filter.for_budget(200.0, 1e-5, 4.0)
 COST = BUDGET.cost(1.0, 0.5, 1)
 
 
-def agreement_of(server=None, proximal=0.0, roster=("a", "b", "c"), **changes):
+def agreement_of(server=None, proximal=0.0, roster=("a", "b", "c"), mode="open", **changes):
     values = {
         "federation": "toy",
         "purpose": "test",
@@ -46,7 +52,7 @@ def agreement_of(server=None, proximal=0.0, roster=("a", "b", "c"), **changes):
         "noise_multiplier": 1.0,
         "training": TrainingSettings(proximal=proximal, sampling_rate=0.5),
         "server": server or ServerSettings(),
-        "aggregation": AggregationSettings(mode="open"),
+        "aggregation": AggregationSettings(mode=mode),
     }
     return Agreement(**values | changes)
 
@@ -72,11 +78,21 @@ class PullTrainer:
 
 
 class Federation:
-    """Members with ledgers of their own, and a coordinator."""
+    """Members with ledgers of their own, and a coordinator.
 
-    def __init__(self, agreement, *, budgets=None, trainers=None, seeded=True):
+    What each member is asked and answers goes through :attr:`ways`, which a test may change.
+
+    Args:
+        agreement: of all of them.
+        budgets: of single members, in nano-units.
+        trainers: of single members.
+        seeded: whether it is a simulation.
+        agreements: of single members that have signed another one.
+    """
+
+    def __init__(self, agreement, *, budgets=None, trainers=None, seeded=True, agreements=None):
         self.agreement = agreement
-        self.ledgers, self.members, self.trainers = {}, {}, {}
+        self.ledgers, self.members, self.trainers, self.ways = {}, {}, {}, {}
         for number, name in enumerate(agreement.roster.names):
             ledger = BudgetLedger.open(":memory:")
             budget = dataclasses.replace(BUDGET, budget_nano=(budgets or {}).get(name, 10**12))
@@ -89,7 +105,7 @@ class Federation:
             member = Member(
                 name,
                 "code",
-                agreement,
+                (agreements or {}).get(name, agreement),
                 COST,
                 budget.budget_nano,
                 ledger,
@@ -99,8 +115,12 @@ class Federation:
             )
             self.ledgers[name], self.members[name] = ledger, member
             self.trainers[name] = trainer
-        self.grid = InMemoryGrid({n: member_app(m.answer) for n, m in self.members.items()})
+            self.ways[name] = member.answer
+        self.grid = InMemoryGrid({name: member_app(self._way(name)) for name in self.members})
         self.coordinator = Coordinator(agreement, self.grid, self.grid.nodes, coordinator_of(SEED))
+
+    def _way(self, name):
+        return lambda data: self.ways[name](data)
 
     def run(self, rounds=ROUNDS, state=None):
         """States after each round, and outcomes."""
@@ -118,6 +138,78 @@ class Federation:
         return np.sum(np.asarray(found, np.float64), axis=0) / len(found)
 
 
-def plan(agreement, number=1, cohort=None, weights=START):
+def plan(agreement, number=1, cohort=None, weights=START, key=None):
     made = Plan(agreement.digest(), number, cohort or agreement.roster.names, weights)
-    return encode(sign(made, coordinator_of(SEED)))
+    return encode(sign(made, key or coordinator_of(SEED)))
+
+
+def read(data):
+    """What a member's or the coordinator's bytes say."""
+    return decode(data, weights=WEIGHTS, length=WEIGHTS)
+
+
+def refusal(data):
+    """The code of a refusal; None for anything else."""
+    message = read(data)
+    return message.code if isinstance(message, Refusal) else None
+
+
+class Steps:
+    """One secure sum of a federation, step by step: requests in bytes, as members are asked.
+
+    Args:
+        federation: whose members answer.
+        number: of the round.
+        cohort: of the plan; all members if None.
+        weights: of the plan.
+    """
+
+    def __init__(self, federation, number=1, cohort=None, weights=START):
+        agreed = federation.agreement
+        self.members = federation.members
+        self.cohort = cohort or agreed.roster.names
+        self.plan = plan(agreed, number, self.cohort, weights)
+        self.session = Session(
+            agreement=agreed.digest(),
+            round=number,
+            plan=hashlib.sha256(self.plan).hexdigest(),
+            weights=digest(weights),
+            coordinator=agreed.roster.coordinator,
+            members=tuple((name, agreed.roster.key(name)) for name in self.cohort),
+            length=agreed.length,
+        )
+        self.sum = Summation(self.session, coordinator_of(SEED))
+
+    def book(self, leave=()):
+        """The key book, when all have sent their keys."""
+        self._take(dict.fromkeys(set(self.cohort) - set(leave), self.plan), self.sum.add_keys)
+        return encode(self.sum.book())
+
+    def deliveries(self, leave=()):
+        """For each member what the others have for it: what is charged and trained for."""
+        book = self.book(leave)
+        self._take({k.member: book for k in self.sum.book().keys}, self.sum.add_shares)
+        return {name: encode(one) for name, one in self.sum.deliveries().items()}
+
+    def survivors(self, leave=()):
+        """The survivors, when all others have sent their terms."""
+        asked = {n: data for n, data in self.deliveries().items() if n not in leave}
+        self._take(asked, self.sum.add_masked)
+        return encode(self.sum.survivors())
+
+    def confirmations(self, leave=()):
+        """The confirmations, when all survivors have confirmed."""
+        asked = dict.fromkeys(set(self.cohort) - set(leave), self.survivors(leave))
+        self._take(asked, self.sum.add_confirmation)
+        return encode(self.sum.confirmations())
+
+    def _take(self, asked, add):
+        for name in sorted(asked):
+            add(read(self.members[name].answer(asked[name])))
+
+
+def request(federation, name, number=1, **changes):
+    """What ``name`` answers with what it has computed: a plan, or shares where it is to mask."""
+    if not federation.agreement.aggregation.masked:
+        return plan(federation.agreement, number, **changes)
+    return Steps(federation, number, **changes).deliveries()[name]

@@ -7,42 +7,73 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from few_numbers import COST, ROUNDS, START, WEIGHTS, Federation, PullTrainer, agreement_of, plan
+from few_numbers import (
+    COST,
+    FOUR,
+    ROUNDS,
+    SEED,
+    START,
+    WEIGHTS,
+    Federation,
+    PullTrainer,
+    agreement_of,
+    plan,
+    read,
+    refusal,
+    request,
+)
 
-from fedcode.errors import LedgerDamaged, PrivacyError, TrainingError, WireError
+from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError, TrainingError
 from fedcode.federation import TrainingSettings
 from fedcode.rounds.coordinator import Coordinator
+from fedcode.rounds.exchange import ABSENT, MALFORMED
 from fedcode.rounds.member import Member
-from fedcode.transport.flower import member_app
-from fedcode.transport.in_memory import InMemoryGrid
-from fedcode.wire import Refusal, RefusalCode, decode, encode
-from fedcode.wire.messages import ReceivedUpdate
+from fedcode.simulation.identities import coordinator_of, key_of
+from fedcode.transport.in_memory import Silent
+from fedcode.wire import (
+    ReceivedMasked,
+    ReceivedUpdate,
+    Refusal,
+    RefusalCode,
+    encode,
+    sign,
+    verified,
+)
+
+COMPUTED = (ReceivedUpdate, ReceivedMasked)
+
+
+@pytest.fixture(params=["open", "secagg"])
+def mode(request):
+    return request.param
+
 
 # Members that do not take part.
 
 
-def test_a_member_without_budget_refuses_and_the_others_go_on() -> None:
-    federation = Federation(agreement_of(), budgets={"b": 2 * COST.nano})
+def test_a_member_without_budget_refuses_once_and_the_others_go_on(mode) -> None:
+    federation = Federation(agreement_of(roster=FOUR, mode=mode), budgets={"b": 2 * COST.nano})
     states, outcomes = federation.run(4)
-    assert [o.survivors for o in outcomes] == [("a", "b", "c")] * 2 + [("a", "c")] * 2
-    assert [dict(o.refusals) for o in outcomes[2:]] == [{"b": RefusalCode.BUDGET}] * 2
+    assert [o.survivors for o in outcomes] == [FOUR] * 2 + [("a", "c", "d")] * 2
+    assert [dict(o.refusals) for o in outcomes[2:]] == [{"b": RefusalCode.BUDGET}, {}]
+    assert [s.spent for s in states] == [frozenset()] * 2 + [frozenset("b")] * 2
     assert len(federation.trainers["b"].changes) == 2
     assert federation.ledgers["b"].spent("code") == 2 * COST.nano
-    changes = [federation.trainers[n].changes[3] for n in ("a", "c")]
+    changes = [federation.trainers[n].changes[3] for n in ("a", "c", "d")]
     expected = states[2].weights + np.mean(changes, axis=0)
     np.testing.assert_allclose(states[3].weights, expected, atol=1e-6)
 
 
-def test_the_account_has_the_last_word_over_the_allowance() -> None:
-    federation = Federation(agreement_of(), budgets={"b": COST.nano})
+def test_the_account_has_the_last_word_over_the_allowance(mode) -> None:
+    federation = Federation(agreement_of(mode=mode), budgets={"b": COST.nano})
     federation.members["b"]._allowance = 10**12
     _, outcomes = federation.run(2)
     assert outcomes[1].refusals == {"b": RefusalCode.BUDGET}
     assert federation.ledgers["b"].spent("code") == COST.nano
 
 
-def test_an_allowance_holds_though_the_account_has_more() -> None:
-    federation = Federation(agreement_of())
+def test_an_allowance_holds_though_the_account_has_more(mode) -> None:
+    federation = Federation(agreement_of(mode=mode))
     member, ledger = federation.members["a"], federation.ledgers["a"]
     member._allowance = COST.nano
     ledger.charge(COST, asset="code", agreement="f" * 64, purpose="research", task="other", round=1)
@@ -73,17 +104,20 @@ class FailingTrainer(PullTrainer):
     ],
     ids=lambda e: type(e).__name__,
 )
-def test_a_member_that_fails_says_a_code_and_no_text(error) -> None:
-    federation = Federation(agreement_of(), trainers={"b": FailingTrainer(error)})
-    answer = federation.members["b"].answer(plan(federation.agreement))
-    assert decode(answer, weights=WEIGHTS) == Refusal(
-        federation.agreement.digest(), 1, "b", RefusalCode.FAILED
-    )
+def test_a_member_that_fails_says_a_code_and_no_text(error, mode) -> None:
+    agreement = agreement_of(roster=FOUR, mode=mode)
+    federation = Federation(agreement, trainers={"b": FailingTrainer(error)})
+    answer = federation.members["b"].answer(request(federation, "b"))
+    said = read(answer)
+    code = RefusalCode.FAILED
+    assert dataclasses.replace(said, signature="") == Refusal(agreement.digest(), 1, "b", code)
+    assert verified(said, agreement.roster.key("b"))
     assert b"proprietary" not in answer
     assert federation.members["b"].error is error
+    federation = Federation(agreement, trainers={"b": FailingTrainer(error)})
     _, outcomes = federation.run(2)
     assert [dict(o.refusals) for o in outcomes] == [{"b": RefusalCode.FAILED}] * 2
-    assert [o.survivors for o in outcomes] == [("a", "c")] * 2
+    assert [o.survivors for o in outcomes] == [("a", "c", "d")] * 2
 
 
 class LateTrainer(PullTrainer):
@@ -98,16 +132,18 @@ def states(federation, name):
     return [(c.round, c.state, c.cost_nano) for c in federation.ledgers[name].history("code")]
 
 
-def test_a_round_that_fails_is_paid_all_the_same() -> None:
-    federation = Federation(agreement_of(), trainers={"b": LateTrainer(0.0)})
+def test_a_round_that_fails_is_paid_all_the_same(mode) -> None:
+    agreement = agreement_of(roster=FOUR, mode=mode)
+    federation = Federation(agreement, trainers={"b": LateTrainer(0.0)})
     federation.run(2)
     assert states(federation, "b") == [(1, "RESERVED", COST.nano), (2, "RESERVED", COST.nano)]
     assert federation.ledgers["b"].spent("code") == 2 * COST.nano
     assert [state for _, state, _ in states(federation, "a")] == ["SENT", "SENT"]
 
 
-def test_a_round_that_fails_before_anything_is_computed_is_given_back() -> None:
-    federation = Federation(agreement_of(), trainers={"b": FailingTrainer(TrainingError("x"))})
+def test_a_round_that_fails_before_anything_is_computed_is_given_back(mode) -> None:
+    trainers = {"b": FailingTrainer(TrainingError("x"))}
+    federation = Federation(agreement_of(mode=mode), trainers=trainers)
     federation.run(2)
     assert states(federation, "b") == [(1, "REFUNDED", COST.nano), (2, "REFUNDED", COST.nano)]
     assert federation.ledgers["b"].spent("code") == 0
@@ -117,18 +153,17 @@ def test_a_round_that_fails_before_anything_is_computed_is_given_back() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"purpose": "sale"}, {"task": "other"}])
-def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes) -> None:
+def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes, mode) -> None:
     trainers = {name: PullTrainer(1.0, generator=None) for name in "abc"}
-    federation = Federation(agreement_of(**changes), seeded=False, trainers=trainers)
+    federation = Federation(agreement_of(mode=mode, **changes), seeded=False, trainers=trainers)
     member, ledger = federation.members["a"], federation.ledgers["a"]
-    answer = member.answer(plan(federation.agreement))
-    assert decode(answer, weights=WEIGHTS).code == RefusalCode.POLICY
+    answer = member.answer(request(federation, "a"))
+    assert refusal(answer) == RefusalCode.POLICY
     assert ledger.spent("code") == 0
     assert not trainers["a"].changes
-    permitted = Federation(agreement_of(), seeded=False, trainers=trainers).members["a"]
-    assert isinstance(
-        decode(permitted.answer(plan(agreement_of())), weights=WEIGHTS), ReceivedUpdate
-    )
+    permitted = Federation(agreement_of(mode=mode), seeded=False, trainers=trainers)
+    answer = permitted.members["a"].answer(request(permitted, "a"))
+    assert isinstance(read(answer), COMPUTED)
 
 
 @pytest.mark.parametrize(
@@ -150,12 +185,32 @@ def test_a_simulations_account_is_for_simulations() -> None:
     federation = Federation(agreement_of())
     member = federation.members["a"]
     with pytest.raises(PrivacyError, match="no account of the kind"):
-        Member("a", "code", member._agreement, COST, 10, member._ledger, member._trainer)
+        Member(
+            "a",
+            "code",
+            member._agreement,
+            COST,
+            10,
+            member._ledger,
+            member._trainer,
+            key_of(SEED, "a"),
+        )
 
 
-def test_many_who_ask_the_same_at_once_get_the_same_and_one_round_is_paid() -> None:
+def test_a_key_that_is_not_the_rosters_is_refused() -> None:
     federation = Federation(agreement_of())
-    member, asked = federation.members["a"], plan(federation.agreement)
+    member = federation.members["a"]
+    rest = (member._agreement, COST, 10, member._ledger, member._trainer)
+    for name, key in (("a", key_of(SEED, "b")), ("stranger", key_of(SEED, "stranger"))):
+        with pytest.raises(PrivacyError, match="key is"):
+            Member(name, "code", *rest, key, simulated=True)
+    with pytest.raises(ConfigError, match="not the coordinator's"):
+        Coordinator(federation.agreement, federation.grid, federation.grid.nodes, key_of(SEED, "a"))
+
+
+def test_many_who_ask_the_same_at_once_get_the_same_and_one_round_is_paid(mode) -> None:
+    federation = Federation(agreement_of(mode=mode))
+    member, asked = federation.members["a"], request(federation, "a")
     with ThreadPoolExecutor(8) as pool:
         answers = set(pool.map(member.answer, [asked] * 32))
     assert len(answers) == 1
@@ -164,28 +219,27 @@ def test_many_who_ask_the_same_at_once_get_the_same_and_one_round_is_paid() -> N
 
 
 def test_an_answer_that_was_kept_and_not_sent_is_sent_when_it_is_asked_for_again(
-    monkeypatch,
+    monkeypatch, mode
 ) -> None:
-    federation = Federation(agreement_of())
+    federation = Federation(agreement_of(mode=mode))
     member, ledger = federation.members["a"], federation.ledgers["a"]
+    asked = request(federation, "a")
     with monkeypatch.context() as patch:
         patch.setattr(type(ledger), "sent", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            member.answer(plan(federation.agreement))
+            member.answer(asked)
     assert [c.state for c in ledger.history("code")] == ["ARMED"]
-    assert isinstance(
-        decode(member.answer(plan(federation.agreement)), weights=WEIGHTS), ReceivedUpdate
-    )
+    assert isinstance(read(member.answer(asked)), COMPUTED)
     assert [c.state for c in ledger.history("code")] == ["SENT"]
 
 
 # A round is answered once.
 
 
-def test_the_same_plan_again_gets_the_same_bytes_and_costs_nothing() -> None:
-    federation = Federation(agreement_of())
+def test_the_same_request_again_gets_the_same_bytes_and_costs_nothing(mode) -> None:
+    federation = Federation(agreement_of(mode=mode))
     member, ledger = federation.members["a"], federation.ledgers["a"]
-    asked = plan(federation.agreement)
+    asked = request(federation, "a")
     first = member.answer(asked)
     head = ledger.head
     assert member.answer(asked) == first
@@ -193,36 +247,38 @@ def test_the_same_plan_again_gets_the_same_bytes_and_costs_nothing() -> None:
     assert len(federation.trainers["a"].changes) == 1
 
 
-def test_another_plan_for_an_answered_round_is_refused() -> None:
-    federation = Federation(agreement_of())
+def test_another_plan_for_an_answered_round_is_refused(mode) -> None:
+    federation = Federation(agreement_of(roster=FOUR, mode=mode))
     member, ledger = federation.members["a"], federation.ledgers["a"]
-    member.answer(plan(federation.agreement))
+    member.answer(request(federation, "a"))
     for other in (
         plan(federation.agreement, weights=START + 1),
-        plan(federation.agreement, cohort=("a", "b")),
+        plan(federation.agreement, cohort=("a", "b", "c")),
     ):
-        assert decode(member.answer(other), weights=WEIGHTS).code == RefusalCode.PLAN
+        assert refusal(member.answer(other)) == RefusalCode.PLAN
     assert ledger.spent("code") == COST.nano
 
 
-def test_an_earlier_round_is_over_when_a_later_one_was_answered() -> None:
-    federation = Federation(agreement_of())
+def test_an_earlier_round_is_over_when_a_later_one_was_answered(mode) -> None:
+    federation = Federation(agreement_of(mode=mode))
     member = federation.members["a"]
-    first = plan(federation.agreement)
+    first = request(federation, "a")
     member.answer(first)
-    member.answer(plan(federation.agreement, number=2))
-    assert decode(member.answer(first), weights=WEIGHTS).code == RefusalCode.PLAN
+    member.answer(request(federation, "a", number=2))
+    for before in (first, plan(federation.agreement)):
+        assert refusal(member.answer(before)) == RefusalCode.PLAN
     assert federation.ledgers["a"].spent("code") == 2 * COST.nano
 
 
-def test_a_stop_by_a_person_is_no_refusal() -> None:
-    federation = Federation(agreement_of(), trainers={"b": FailingTrainer(KeyboardInterrupt())})
+def test_a_stop_by_a_person_is_no_refusal(mode) -> None:
+    trainers = {"b": FailingTrainer(KeyboardInterrupt())}
+    federation = Federation(agreement_of(mode=mode), trainers=trainers)
     with pytest.raises(KeyboardInterrupt):
         federation.run(1)
 
 
-def test_the_ledger_is_charged_before_training_starts() -> None:
-    federation = Federation(agreement_of())
+def test_the_ledger_is_charged_before_training_starts(mode) -> None:
+    federation = Federation(agreement_of(mode=mode))
     ledger, seen = federation.ledgers["a"], []
 
     class Looking(PullTrainer):
@@ -235,8 +291,8 @@ def test_the_ledger_is_charged_before_training_starts() -> None:
     assert seen == [(COST.nano, ["RESERVED"])]
 
 
-def test_every_round_is_charged_once_for_its_agreement() -> None:
-    federation = Federation(agreement_of())
+def test_every_round_is_charged_once_for_its_agreement(mode) -> None:
+    federation = Federation(agreement_of(mode=mode))
     federation.run()
     for ledger in federation.ledgers.values():
         history = ledger.history("code")
@@ -246,6 +302,11 @@ def test_every_round_is_charged_once_for_its_agreement() -> None:
 
 
 # Plans that are not what was agreed on.
+
+
+def said(agreement, name, key, code=RefusalCode.FAILED, number=1):
+    """A refusal in the name of ``name``."""
+    return encode(sign(Refusal(agreement.digest(), number, name, code), key))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +320,11 @@ def test_every_round_is_charged_once_for_its_agreement() -> None:
         (lambda a: plan(a, weights=np.zeros(WEIGHTS + 1, np.float32)), RefusalCode.PLAN),
         (lambda a: plan(a)[:-1], RefusalCode.PLAN),
         (lambda a: b"", RefusalCode.PLAN),
-        (lambda a: encode(Refusal(a.digest(), 1, "a", RefusalCode.FAILED)), RefusalCode.PLAN),
+        (lambda a: said(a, "a", coordinator_of(SEED)), RefusalCode.PLAN),
+        (lambda a: plan(a, key=key_of(SEED, "b")), RefusalCode.PLAN),
+        (lambda a: plan(a, key=key_of(SEED, "stranger")), RefusalCode.PLAN),
+        (lambda a: plan(a).replace(b'"round":1', b'"round":2'), RefusalCode.PLAN),
+        (lambda a: plan(a)[:-4] + bytes(4), RefusalCode.PLAN),
     ],
     ids=[
         "noise",
@@ -271,39 +336,41 @@ def test_every_round_is_charged_once_for_its_agreement() -> None:
         "short",
         "empty",
         "no plan",
+        "a member's",
+        "a stranger's",
+        "changed round",
+        "changed weights",
     ],
 )
-def test_another_plan_is_refused_and_costs_nothing(make, code) -> None:
-    federation = Federation(agreement_of())
+def test_another_plan_is_refused_and_costs_nothing(make, code, mode) -> None:
+    federation = Federation(agreement_of(mode=mode))
     member, ledger = federation.members["a"], federation.ledgers["a"]
     head = ledger.head
-    answer = decode(member.answer(make(federation.agreement)), weights=WEIGHTS)
+    answer = read(member.answer(make(federation.agreement)))
     assert (type(answer), answer.code, answer.member) == (Refusal, code, "a")
     assert ledger.head == head
     assert ledger.spent("code") == 0
     assert not federation.trainers["a"].changes
 
 
-def test_a_cohort_of_some_members_is_accepted() -> None:
-    federation = Federation(agreement_of())
-    answer = decode(
-        federation.members["a"].answer(plan(federation.agreement, cohort=("a", "c"))),
-        weights=WEIGHTS,
-    )
-    assert not isinstance(answer, Refusal)
+def test_a_cohort_of_some_members_is_accepted(mode) -> None:
+    federation = Federation(agreement_of(roster=FOUR, mode=mode))
+    asked = request(federation, "a", cohort=("a", "c", "d"))
+    assert isinstance(read(federation.members["a"].answer(asked)), COMPUTED)
 
 
-def test_a_member_of_another_agreement_does_not_stop_the_others() -> None:
-    federation = Federation(agreement_of())
-    federation.members["b"]._agreement = agreement_of(purpose="other")
-    federation.members["c"]._agreement = agreement_of(weights=WEIGHTS + 1)
+def test_a_member_of_another_agreement_does_not_stop_the_others(mode) -> None:
+    names = (*FOUR, "e", "f", "g")
+    wider = agreement_of(roster=names, mode=mode, weights=WEIGHTS + 1)
+    others = {"b": agreement_of(roster=names, mode=mode, purpose="other"), "c": wider}
+    federation = Federation(agreement_of(roster=names, mode=mode), agreements=others)
     _, outcomes = federation.run(3)
-    assert [o.survivors for o in outcomes] == [("a",)] * 3
+    assert [o.survivors for o in outcomes] == [("a", "d", "e", "f", "g")] * 3
     assert outcomes[-1].refusals == {"b": RefusalCode.AGREEMENT, "c": RefusalCode.PLAN}
 
 
-def test_seeded_noise_is_refused_outside_a_simulation() -> None:
-    federation = Federation(agreement_of(), seeded=False)
+def test_seeded_noise_is_refused_outside_a_simulation(mode) -> None:
+    federation = Federation(agreement_of(mode=mode), seeded=False)
     _, outcomes = federation.run(1)
     assert outcomes[0].survivors == ()
     assert set(outcomes[0].refusals.values()) == {RefusalCode.FAILED}
@@ -313,9 +380,9 @@ def test_seeded_noise_is_refused_outside_a_simulation() -> None:
     assert not federation.trainers["a"].changes
 
 
-def test_secure_noise_is_accepted_outside_a_simulation() -> None:
+def test_secure_noise_is_accepted_outside_a_simulation(mode) -> None:
     trainers = {name: PullTrainer(1.0, generator=None) for name in "abc"}
-    federation = Federation(agreement_of(), seeded=False, trainers=trainers)
+    federation = Federation(agreement_of(mode=mode), seeded=False, trainers=trainers)
     _, outcomes = federation.run(1)
     assert outcomes[0].survivors == ("a", "b", "c")
     changes = [t.changes[0] for t in trainers.values()]
@@ -325,32 +392,80 @@ def test_secure_noise_is_accepted_outside_a_simulation() -> None:
 # What arrives at the coordinator.
 
 
-def answering(reply):
-    """A federation whose member b answers with ``reply(honest answer)``."""
-    federation = Federation(agreement_of())
-    honest = federation.members["b"].answer
-    apps = {n: member_app(m.answer) for n, m in federation.members.items()}
-    apps["b"] = member_app(lambda data: reply(honest(data)))
-    grid = InMemoryGrid(apps)
-    federation.coordinator = Coordinator(federation.agreement, grid, grid.nodes)
-    return federation
+def heard_of_b(mode, reply, times=1):
+    """What the coordinator makes of ``reply(federation, honest answer)`` from member b."""
+    federation = Federation(agreement_of(roster=FOUR, mode=mode))
+    honest = federation.ways["b"]
+    federation.ways["b"] = lambda data: reply(federation, honest(data))
+    states, outcomes = federation.run(times)
+    for number, (state, outcome) in enumerate(zip(states, outcomes, strict=True)):
+        assert outcome.survivors == ("a", "c", "d")
+        changes = [federation.trainers[name].changes[number] for name in "acd"]
+        before = states[number - 1].weights if number else START
+        np.testing.assert_allclose(state.weights, before + np.mean(changes, 0), atol=1e-6)
+    return states, outcomes
+
+
+def longer(data):
+    return data + bytes(4)
+
+
+REPLIES = {
+    "short": lambda _, data: data[:-4],
+    "long": lambda _, data: longer(data),
+    "for a": lambda _, data: data.replace(b'"member":"b"', b'"member":"a"'),
+    "for 2": lambda _, data: data.replace(b'"round":1', b'"round":2'),
+    "agreement": lambda _, data: data.replace(b'"agreement":"', b'"agreement":"0')[:-1],
+    "nan": lambda _, data: data[:-4] + np.float32(np.nan).tobytes(),
+    "last bit": lambda _, data: data[:-1] + bytes([data[-1] ^ 1]),
+    "empty": lambda _, data: b"",
+    "plan": lambda federation, _: plan(federation.agreement),
+    "a refuses": lambda federation, _: said(federation.agreement, "a", key_of(SEED, "a")),
+    "a stranger refuses": lambda federation, _: said(
+        federation.agreement, "b", key_of(SEED, "stranger")
+    ),
+    "a's answer": lambda federation, _: federation.members["a"].answer(plan(federation.agreement)),
+    "signed by a": lambda _, data: encode(sign(resent(data), key_of(SEED, "a"))),
+}
+
+
+def resent(data):
+    """A message that was received, as it could be sent, but for its signature."""
+    message = read(data)
+    if isinstance(message, ReceivedUpdate):
+        return Refusal(message.agreement, message.round, message.member, RefusalCode.BUDGET)
+    return dataclasses.replace(message, signature="")
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+def test_an_answer_to_something_else_never_enters_the_sum(reply, mode) -> None:
+    states, outcomes = heard_of_b(mode, reply)
+    assert outcomes[0].refusals == {"b": MALFORMED}
+    assert not states[0].spent
+
+
+def test_a_member_that_does_not_answer_is_absent(mode) -> None:
+    def silent(_federation, _data):
+        raise Silent
+
+    _, outcomes = heard_of_b(mode, silent, times=2)
+    assert [o.refusals for o in outcomes] == [{"b": ABSENT}] * 2
 
 
 @pytest.mark.parametrize(
-    "reply",
-    [
-        lambda data: data[:-4],
-        lambda data: data + b"\x00\x00\x00\x00",
-        lambda data: data.replace(b'"member":"b"', b'"member":"a"'),
-        lambda data: data.replace(b'"round":1', b'"round":2'),
-        lambda data: data.replace(b'"agreement":"', b'"agreement":"0')[:-1],
-        lambda data: data[:-4] + np.float32(np.nan).tobytes(),
-        lambda data: b"",
-        lambda data: plan(agreement_of()),
-        lambda data: encode(Refusal(agreement_of().digest(), 1, "a", RefusalCode.FAILED)),
-    ],
-    ids=["short", "long", "for a", "for 2", "agreement", "nan", "empty", "plan", "a refuses"],
+    ("number", "agreement", "believed"),
+    [(1, {}, True), (2, {}, False), (1, {"purpose": "other"}, False)],
+    ids=["this round", "another round", "another agreement"],
 )
-def test_an_answer_to_something_else_never_enters_the_sum(reply) -> None:
-    with pytest.raises(WireError):
-        answering(reply).run(1)
+def test_a_budget_is_used_up_by_a_refusal_of_this_round_alone(
+    number, agreement, believed, mode
+) -> None:
+    """One that was recorded elsewhere would end a member's part for good."""
+
+    def replayed(federation, _data):
+        agreed = dataclasses.replace(federation.agreement, **agreement)
+        return said(agreed, "b", key_of(SEED, "b"), RefusalCode.BUDGET, number)
+
+    states, outcomes = heard_of_b(mode, replayed)
+    assert outcomes[0].refusals == {"b": RefusalCode.BUDGET if believed else MALFORMED}
+    assert states[0].spent == (frozenset("b") if believed else frozenset())

@@ -6,18 +6,44 @@ import dataclasses
 
 import numpy as np
 import pytest
-from few_numbers import COST, POLICY, ROUNDS, START, WEIGHTS, Federation, PullTrainer, agreement_of
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from few_numbers import (
+    COST,
+    POLICY,
+    ROUNDS,
+    START,
+    WEIGHTS,
+    Federation,
+    PullTrainer,
+    agreement_of,
+    read,
+)
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
 
 from fedcode.errors import ConfigError, WireError
 from fedcode.federation import ServerSettings
 from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.privacy.seeded import SeededGenerator
 from fedcode.rounds.coordinator import State
-from fedcode.rounds.strategy import SummingStrategy, arrays_of, flower_strategy, vector_of
+from fedcode.rounds.optimizer import flower_strategy
 from fedcode.transport.flower import member_app, pack, unpack
 from fedcode.transport.in_memory import InMemoryGrid
 from fedcode.weights import digest
+from fedcode.wire import (
+    ConfirmationList,
+    KeyBook,
+    Plan,
+    RefusalCode,
+    ShareDelivery,
+    SurvivorList,
+)
 
 
 def by_hand(server, federation):
@@ -54,13 +80,17 @@ SERVERS = {
 }
 
 
+MODES = ("open", "secagg")
+
+
 @pytest.fixture(params=SERVERS)
 def server(request):
     return SERVERS[request.param]
 
 
-def test_rounds_are_the_algorithms_on_the_mean(server) -> None:
-    federation = Federation(agreement_of(server, proximal=0.1))
+@pytest.mark.parametrize("mode", MODES)
+def test_rounds_are_the_algorithms_on_the_mean(server, mode) -> None:
+    federation = Federation(agreement_of(server, proximal=0.1, mode=mode))
     states, outcomes = federation.run()
     for state, outcome, expected in zip(states, outcomes, by_hand(server, federation), strict=True):
         np.testing.assert_allclose(state.weights, expected, rtol=1e-4, atol=1e-5)
@@ -74,25 +104,32 @@ def test_rounds_are_the_algorithms_on_the_mean(server) -> None:
 def test_moments_carry_over_as_with_one_strategy_for_all_rounds(server) -> None:
     federation = Federation(agreement_of(server))
     states, _ = federation.run()
-    again = Federation(agreement_of(server))
-    strategy = SummingStrategy(flower_strategy(server), again.agreement, again.grid.nodes)
-    weights = arrays_of(START)
+    strategy, weights = flower_strategy(server), START
     for number, state in enumerate(states, 1):
-        plans = strategy.configure_train(number, weights, ConfigRecord(), again.grid)
-        weights, _ = strategy.aggregate_train(number, again.grid.send_and_receive(plans))
-        weights = arrays_of(vector_of(weights))
-        np.testing.assert_array_equal(vector_of(weights), state.weights)
+        before = ArrayRecord({"weights": Array(weights)})
+        strategy.configure_train(number, before, ConfigRecord(), federation.grid)
+        mean = (weights + federation.mean(number - 1)).astype(np.float32)
+        content = {
+            "arrays": ArrayRecord({"weights": Array(mean)}),
+            "metrics": MetricRecord({"num-examples": 1}),
+        }
+        reply = Message(RecordDict(content), 1, MessageType.TRAIN)
+        after, _ = strategy.aggregate_train(number, [reply])
+        weights = after["weights"].numpy().astype(np.float32)
+        np.testing.assert_array_equal(weights, state.weights)
 
 
-def test_a_run_that_is_continued_is_the_run_that_was_not_stopped(server) -> None:
-    whole, _ = Federation(agreement_of(server)).run()
-    first, _ = Federation(agreement_of(server)).run(3)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_that_is_continued_is_the_run_that_was_not_stopped(server, mode) -> None:
+    agreement = agreement_of(server, mode=mode)
+    whole, _ = Federation(agreement).run()
+    first, _ = Federation(agreement).run(3)
     stored = State(3, first[-1].weights.copy(), {k: v.copy() for k, v in first[-1].moments.items()})
-    rest, _ = Federation(agreement_of(server)).run(ROUNDS - 3, stored)
+    rest, _ = Federation(agreement).run(ROUNDS - 3, stored)
     np.testing.assert_array_equal(rest[-1].weights, whole[-1].weights)
     if server.algorithm in ("fedadam", "fedyogi"):
         assert stored.moments.keys() == {"m_t", "v_t"}
-        lost, _ = Federation(agreement_of(server)).run(ROUNDS - 3, State(3, first[-1].weights))
+        lost, _ = Federation(agreement).run(ROUNDS - 3, State(3, first[-1].weights))
         assert (lost[-1].weights != whole[-1].weights).any()
 
 
@@ -141,18 +178,21 @@ def test_flowers_rates_that_would_be_ignored_are_refused() -> None:
 # Rounds that change nothing.
 
 
-def test_a_round_without_anybody_changes_nothing(server) -> None:
-    averaging = server.model_copy(update={"average": 0.9})
-    federation = Federation(agreement_of(averaging), budgets=dict.fromkeys("abc", 2 * COST.nano))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_round_without_anybody_changes_nothing(server, mode) -> None:
+    agreement = agreement_of(server.model_copy(update={"average": 0.9}), mode=mode)
+    federation = Federation(agreement, budgets=dict.fromkeys("abc", 2 * COST.nano))
     states, outcomes = federation.run(4)
-    assert outcomes[-1].survivors == ()
-    assert set(outcomes[-1].refusals) == set("abc")
+    assert [o.survivors for o in outcomes[2:]] == [(), ()]
+    assert outcomes[2].refusals == dict.fromkeys("abc", RefusalCode.BUDGET)
+    assert outcomes[3].refusals == {}, "nobody is asked again"
     np.testing.assert_array_equal(states[1].weights, states[3].weights)
     np.testing.assert_array_equal(states[1].average, states[3].average)
     assert states[3].moments.keys() == states[1].moments.keys()
     for name, moment in states[1].moments.items():
         np.testing.assert_array_equal(states[3].moments[name], moment)
     assert states[3].round == 4
+    assert states[3].spent == set("abc")
 
 
 def overflowing(name):
@@ -219,11 +259,21 @@ def test_every_message_reaches_its_own_node_once() -> None:
     assert not list(grid.pull_messages(numbers))
 
 
-def test_one_members_figures_are_asked_of_nobody() -> None:
-    federation = Federation(agreement_of())
-    strategy = SummingStrategy(
-        flower_strategy(ServerSettings()), federation.agreement, federation.grid.nodes
-    )
-    asked = strategy.configure_evaluate(1, arrays_of(START), ConfigRecord(), federation.grid)
-    assert list(asked) == []
-    assert strategy.aggregate_evaluate(1, []) is None
+@pytest.mark.parametrize(
+    ("mode", "asked"),
+    [
+        ("open", [Plan]),
+        ("secagg", [Plan, KeyBook, ShareDelivery, SurvivorList, ConfirmationList]),
+    ],
+)
+def test_one_members_figures_are_asked_of_nobody(mode, asked) -> None:
+    federation = Federation(agreement_of(mode=mode))
+    heard = {name: [] for name in "abc"}
+
+    def hearing(name, answer):
+        return lambda data: (heard[name].append(type(read(data))), answer(data))[1]
+
+    for name, answer in federation.ways.items():
+        federation.ways[name] = hearing(name, answer)
+    federation.run(2)
+    assert heard == dict.fromkeys("abc", 2 * asked)
