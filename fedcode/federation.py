@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fedcode.errors import ConfigError
 from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, check_groups
+from fedcode.identity import COORDINATOR
 from fedcode.record import PrivacyUnit, Role
 from fedcode.rules import Combined, Rule, check_rule
 from fedcode.strict import (
@@ -386,6 +387,8 @@ class Federation(Strict):
             twice = {n for n in names if names.count(n) > 1}
             if twice:
                 raise ValueError(f"{what} {min(twice)} is named twice")
+        if any(o.name == COORDINATOR for o in self.members):
+            raise ValueError("an organization that trains cannot be called coordinator")
         if not self.tasks:
             raise ValueError("there is no task")
         if not self.members:

@@ -19,6 +19,9 @@ from fedcode.errors import ConfigError
 from fedcode.signing import SigningKey, signed
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+COORDINATOR = "coordinator"
+"""What errors and reports call it; no member has this name."""
+
 HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,8 +59,10 @@ class Roster:
             raise ConfigError("a roster names its members once, sorted by name")
         if len({*keys, self.coordinator}) != len(keys) + 1:
             raise ConfigError("two of a roster have the same key", "each makes a key of its own")
-        if not all(map(NAME.fullmatch, self.names)) or not all(
-            map(HEX.fullmatch, [*keys, self.coordinator])
+        if (
+            COORDINATOR in self.names
+            or not all(map(NAME.fullmatch, self.names))
+            or not all(map(HEX.fullmatch, [*keys, self.coordinator]))
         ):
             raise ConfigError("a roster's name or key is not of its form")
         if self.epoch < 1 or (self.epoch == 1) != (self.previous == ""):

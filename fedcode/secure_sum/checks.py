@@ -30,8 +30,6 @@ from fedcode.wire import (
 FromMember = Keys | Shares | MaskedUpdate | ReceivedMasked | Confirmation | Reveal
 FromCoordinator = KeyBook | ShareDelivery | SurvivorList | ConfirmationList
 
-COORDINATOR = "coordinator"
-
 
 def check_member(session: Session, message: FromMember) -> None:
     """Whether a member of the sum has signed ``message`` for it.

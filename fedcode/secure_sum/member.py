@@ -12,9 +12,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from fedcode.errors import Misbehaviour, PrivacyError, SecureSumError
+from fedcode.identity import COORDINATOR
 from fedcode.privacy.release import Masked, Term
 from fedcode.secure_sum import randomness, shamir
-from fedcode.secure_sum.checks import COORDINATOR, FromCoordinator, blame
+from fedcode.secure_sum.checks import FromCoordinator, blame
 from fedcode.secure_sum.keys import (
     commitment,
     mask_key,
@@ -71,7 +72,8 @@ class SummingMember:
 
     Each step answers one request. The same request again gets the same answer again; another one
     is refused, and if the coordinator has signed both, that proves its misbehaviour. After any
-    proof of misbehaviour the member gives up: it wipes its secrets and answers nothing more.
+    proof of misbehaviour the member gives up: it wipes its secrets and answers nothing more. One
+    thread at a time.
 
     Args:
         session: the sum.
@@ -137,7 +139,11 @@ class SummingMember:
             check_same(self._book, book, "key books")
             if self._shares is None:
                 check_book(self._session, own, book)
-                self._book, self._shares = book, sign(self._share(book), self._key)
+                try:
+                    self._book, self._shares = book, sign(self._share(book), self._key)
+                except BaseException:  # half of it done: what is wiped must not be shared
+                    self.wipe()
+                    raise
             return self._shares
 
     def accept(self, delivery: ShareDelivery) -> None:
@@ -152,12 +158,14 @@ class SummingMember:
             check_same(self._delivery, delivery, "deliveries")
             if self._delivery is None:
                 check_delivery(self._session, self._name, book, transcript, delivery)
-                self._held |= self._opened(book, delivery)
-                self._delivery, self._sharers = delivery, tuple(sorted(self._held))
+                opened = self._opened(book, delivery)
+                self._sharers = tuple(sorted({self._name, *opened}))
                 self._sharers_digest = sharers_digest(transcript, self._sharers)
-                for name in self._mask_keys.keys() - self._held.keys():
+                for name in self._mask_keys.keys() - opened.keys():
                     randomness.wipe(self._mask_keys.pop(name))
                 randomness.wipe(self._sharing)
+                self._held |= opened
+                self._delivery = delivery
 
     def mask(self, term: Term) -> MaskedUpdate:
         """R2: the term under all masks; once. The masks' keys are wiped.
@@ -176,8 +184,10 @@ class SummingMember:
         total = np.zeros(self._session.length, np.uint32)
         later = [key for name, key in self._mask_keys.items() if name > self._name]
         earlier = [key for name, key in self._mask_keys.items() if name < self._name]
-        add_masks(total, [self._seed, *later], earlier)
-        self._wipe_masks()
+        try:
+            add_masks(total, [self._seed, *later], earlier)
+        finally:
+            self._wipe_masks()
         return sign(MaskedUpdate(*self._place(), Masked(term, total)), self._key)
 
     def confirm(self, survivors: SurvivorList) -> Confirmation:

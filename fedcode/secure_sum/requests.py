@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedcode.errors import Misbehaviour, SecureSumError
-from fedcode.secure_sum.checks import COORDINATOR, FromCoordinator, ascending, blame, check_keys
+from fedcode.identity import COORDINATOR
+from fedcode.secure_sum.checks import FromCoordinator, ascending, blame, check_keys
 from fedcode.secure_sum.session import Session
 from fedcode.wire import (
     Confirmation,

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from fedcode.errors import SecureSumError
 from fedcode.groups import FEWEST_MEMBERS, MOST_MEMBERS, threshold
-
-_HEX = re.compile(r"[0-9a-f]{64}")
+from fedcode.identity import COORDINATOR
+from fedcode.wire.forms import DIGEST, NAME
 
 
 class _OfASum(Protocol):
@@ -39,8 +38,8 @@ class Session:
         length: how many coordinates are added up.
 
     Raises:
-        SecureSumError: too few or too many members, or names or keys that are not sorted, not
-            different or not of their form.
+        SecureSumError: too few or too many members, names or keys that are not sorted, stand twice
+            or are not of their form, or a member that is called as the coordinator is.
     """
 
     agreement: str
@@ -60,8 +59,12 @@ class Session:
         if list(names) != sorted(set(names)) or len(set(keys)) != len(keys):
             raise SecureSumError("members are not sorted, or one of them or a key stands twice")
         texts = (self.agreement, self.plan, self.weights, self.coordinator, *keys)
-        if not all(_HEX.fullmatch(text) for text in texts) or self.round < 1 or self.length < 1:
-            raise SecureSumError("a digest, key, round or length is not of its form")
+        if not all(DIGEST.pattern.fullmatch(text) for text in texts):
+            raise SecureSumError("a digest or key is not of its form")
+        if not all(NAME.pattern.fullmatch(name) and name != COORDINATOR for name in names):
+            raise SecureSumError("a name that no member can have")
+        if self.round < 1 or self.length < 1:
+            raise SecureSumError("rounds and lengths are counted from 1")
 
     @property
     def names(self) -> tuple[str, ...]:

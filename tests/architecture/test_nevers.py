@@ -128,6 +128,7 @@ LIGHT = [
     "fedcode.privacy.seeded",
     "fedcode.rounds.coordinator",
     "fedcode.rounds.member",
+    "fedcode.secure_sum",
     "fedcode.task",
     "fedcode.trainer",
     "fedcode.transport.flower",
@@ -268,6 +269,22 @@ def test_only_the_transport_and_the_rounds_know_flower() -> None:
     assert found <= {"transport", "rounds"}
 
 
+def test_the_secure_sum_opens_nothing() -> None:
+    """No file, no output, no clock: messages in, messages out."""
+    opening = {"open", "print", "input"}
+    outside = {"io", "pathlib", "time", "datetime", "sys", "shutil", "socket", "sqlite3", "logging"}
+    for path in SOURCES:
+        if "secure_sum" not in path.parts:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        called = {node.func.id for node in ast.walk(tree)
+                  if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+        assert not called & opening, path
+        assert not {name.partition(".")[0] for name in imported(path)} & outside, path
+        if path.name != "randomness.py":
+            assert "os" not in set(imported(path)), path
+
+
 def test_randomness_for_privacy_is_drawn_in_one_place() -> None:
     found = {
         str(path.relative_to(ROOT))
@@ -276,7 +293,7 @@ def test_randomness_for_privacy_is_drawn_in_one_place() -> None:
     }
     assert found == {
         "fedcode/privacy/noise.py",
-        "fedcode/secure_sum/randomness.py",
+        "fedcode/secure_sum/randomness.py",  # keys, seeds and polynomials of a sum
         "fedcode/privacy/ledger/outbox.py",  # the key and the nonces of what waits to be sent
     }
 
@@ -350,6 +367,8 @@ def test_the_import_contracts_hold(copied) -> None:
             "What travels knows nothing of what is private",
         ),
         ("fedcode_client/desk.py", "import fedcode_server.plan", "Server and client never import"),
+        ("fedcode/secure_sum/member.py", "import socket", "The secure sum does no I/O"),
+        ("fedcode/secure_sum/keys.py", "import tempfile", "The secure sum does no I/O"),
         ("fedcode/weights.py", "import pickle", "Nothing that arrives is ever run"),
         (
             "fedcode_client/cli.py",

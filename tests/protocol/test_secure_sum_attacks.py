@@ -446,6 +446,23 @@ def test_after_a_failed_masking_there_is_no_second_one(at, monkeypatch) -> None:
     refused(lambda: run.members["m000"].mask(Points([1] * 4)), "masked once")
 
 
+def test_after_a_failed_sharing_there_is_no_second_one(at, monkeypatch) -> None:
+    """A wiped masking key would be shared, and its masks known to everybody."""
+    from fedcode.secure_sum import member as module
+
+    def fails(*_):
+        raise MemoryError
+
+    run = at("keys")
+    book = run.keys()
+    monkeypatch.setattr(module, "sign", fails)
+    with pytest.raises(MemoryError):
+        run.members["m000"].shares(book)
+    monkeypatch.undo()
+    refused(lambda: run.members["m000"].shares(book), "over for this member")
+    assert gone(run.members["m000"])
+
+
 def test_a_masked_term_of_another_length_is_refused(at) -> None:
     run = at("masked")
     run.members["m000"].accept(run.coordinator.deliveries()["m000"])

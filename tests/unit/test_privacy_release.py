@@ -318,7 +318,8 @@ def test_the_type_checker_lets_only_an_unmasked_term_be_sent(tmp_path) -> None:
     root = Path(__file__).parents[2]
     program = """
         from fedcode.privacy.release import ClippedSum, NoisedSum, Release
-        from fedcode.wire import Update
+        from fedcode.privacy.release import Masked, Term
+        from fedcode.wire import MaskedUpdate, Update
 
         def send(clipped: ClippedSum, noised: NoisedSum, release: Release) -> None:
             Update("a", 1, "m", clipped)
@@ -327,6 +328,13 @@ def test_the_type_checker_lets_only_an_unmasked_term_be_sent(tmp_path) -> None:
             Update("a", 1, "m", release.unmasked())
             clipped.unmasked()
             noised.unmasked()
+
+        def send_masked(release: Release, term: Term, masked: Masked) -> None:
+            MaskedUpdate("a", 1, "p", "m", "t", "s", release)
+            MaskedUpdate("a", 1, "p", "m", "t", "s", term)
+            MaskedUpdate("a", 1, "p", "m", "t", "s", release.unmasked())
+            MaskedUpdate("a", 1, "p", "m", "t", "s", masked)
+            Update("a", 1, "m", masked)
     """
     file = tmp_path / "program.py"
     file.write_text(textwrap.dedent(program))
@@ -334,4 +342,4 @@ def test_the_type_checker_lets_only_an_unmasked_term_be_sent(tmp_path) -> None:
     found, errors, _ = api.run([*arguments, str(file)])
     assert not errors
     lines = [int(line.split(":")[1]) for line in found.splitlines() if "program.py:" in line]
-    assert lines == [6, 7, 8, 10, 11], found
+    assert lines == [7, 8, 9, 11, 12, 15, 16, 17, 19], found
