@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fedcode.report.result import Round, SumStory, TaskResult
 from fedcode.report.table import epsilon
 
-HEAD = ("Round", "Asked", "Needed", "Lost", "In the sum", "Revealed", "Seconds")
+HEAD = ("Round", "Asked", "Needed", "Seconds", "In the sum", "Lost", "Revealed")
 
 _STEPS = {
     "keys": "before its keys",
@@ -39,10 +39,10 @@ def _row(entry: Round, story: SumStory) -> list[str]:
         str(entry.round),
         str(len(story.members)),
         str(story.threshold),
-        lost or "nobody",
-        f"none: {story.aborted}" if story.aborted else ", ".join(story.survivors),
-        _revealed(story),
         f"{sum(story.seconds.values()):.1f}",
+        f"no sum: {story.aborted}" if story.aborted else f"{len(story.survivors)} members",
+        lost or "nobody",
+        _revealed(story),
     ]
 
 

@@ -115,9 +115,12 @@ def parts(agreement: Agreement, number: int, cohort: Sequence[str]) -> tuple[tup
     return groups(agreement.digest(), number, cohort, count)
 
 
-def ended(story: Mapping[str, Any]) -> bool:
-    """Whether a story, as JSON has it, is of a sum that ended in a total."""
-    return not story["aborted"]
+def confirmed(story: Mapping[str, Any]) -> bool:
+    """Whether the coordinator could have had the total of a sum, whose story is as JSON has it.
+
+    It could as soon as enough members had confirmed the survivors, whatever it says of the rest.
+    """
+    return bool(len(story["confirmations"]) >= story["threshold"])
 
 
 def against_sums(

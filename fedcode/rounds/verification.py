@@ -12,7 +12,7 @@ from typing import Any
 
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.errors import ConfigError, SecureSumError
-from fedcode.rounds.transcript import against_sums, signed_survivors
+from fedcode.rounds.transcript import against_sums, confirmed, signed_survivors
 
 _HINT = "name an agreement-TASK.json of a run's folder"
 
@@ -117,10 +117,10 @@ def _survivors(agreed: Agreement, line: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _lines_of(path: Path, task: str) -> list[dict[str, Any]]:
-    """The sums of one task that ended in a total."""
+    """The sums of one task of which there can be a total: enough members have confirmed it."""
     try:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [one for one in found if one["task"] == task and not one["aborted"]]
+        return [one for one in found if one["task"] == task and confirmed(one)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be read as a transcript", "name transcript.jsonl"

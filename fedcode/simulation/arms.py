@@ -23,7 +23,7 @@ from fedcode.record import SourceFile
 from fedcode.rounds.coordinator import Coordinator, Outcome, State
 from fedcode.rounds.gathering import STEPS
 from fedcode.rounds.member import Member
-from fedcode.rounds.transcript import against_sums, ended
+from fedcode.rounds.transcript import against_sums, confirmed
 from fedcode.simulation.dataset import Dataset, all_files
 from fedcode.simulation.dropouts import Dropping
 from fedcode.simulation.identities import coordinator_of, key_of, roster_of
@@ -217,7 +217,7 @@ class Bench:
         training = self.settings.training
         if self.noise is None or training.kind != "gradient-sum":
             return None
-        survivors = [one["survivors"] for line in rounds for one in line["sums"] if ended(one)]
+        survivors = [one["survivors"] for line in rounds for one in line["sums"] if confirmed(one)]
         if not survivors:
             return None
         return [
@@ -279,7 +279,8 @@ class Bench:
         steps = len(STEPS) if agreement.aggregation.masked else 1
         found = {}
         for number, (name, member) in enumerate(members.items()):
-            found[name] = Dropping(member.answer, rate, steps, [self.seed, number])
+            which = [t.name for t in self.federation.tasks].index(self.settings.name)
+            found[name] = Dropping(member.answer, rate, steps, [self.seed, which, number])
             for _ in range(done):
                 found[name].begin()
         return found
