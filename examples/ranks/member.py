@@ -5,8 +5,9 @@
     torchrun --standalone --nproc-per-node 2 examples/ranks/member.py
 
 Every process runs all of this file. Rank 0 is the member: it alone has a ledger, draws, adds noise
-and answers. Here it also plays the coordinator, who has one member only. The account is a
-simulation's, for no officer has signed a policy; the noise is secret all the same.
+and answers. Here it also plays the coordinator, who has one member only, so that nothing can be
+masked. The account is a simulation's, for no officer has signed a policy; the noise is secret all
+the same.
 """
 
 from __future__ import annotations
@@ -18,20 +19,22 @@ import torch
 
 from fedcode.agreement import Agreement
 from fedcode.corpus.reading import read
-from fedcode.federation import ServerSettings, TrainingSettings
+from fedcode.federation import AggregationSettings, ServerSettings, TrainingSettings
+from fedcode.identity import Roster
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.member import Member
+from fedcode.signing import SigningKey
 from fedcode.tasks.completion import CompletionTask
 from fedcode.training import network
 from fedcode.training.assist import assist
 from fedcode.training.private import PrivateNetwork, PrivateTrainer
 from fedcode.training.ranks import Distributed, Ranks
 from fedcode.weights import Vector
-from fedcode.wire import Plan, Refusal, decode, encode
+from fedcode.wire import Plan, ReceivedUpdate, decode, encode, sign
 
 ROUNDS, UNIT, NOISE = 3, PrivacyUnit.FILE, 1.0
 BUDGET = Filter.for_budget(epsilon=20.0, delta=1e-3, order=3.0)
@@ -76,6 +79,7 @@ def rounds(
     ranks: Ranks,
 ) -> None:
     """Plans, and what the member answers."""
+    key, coordinator = SigningKey.generate(), SigningKey.generate()
     agreement = Agreement(
         federation="ranks",
         purpose="research",
@@ -83,25 +87,27 @@ def rounds(
         task_fingerprint=task.fingerprint(),
         weights=len(weights),
         rounds=ROUNDS,
-        roster=("organization",),
+        roster=Roster("ranks", 1, "", coordinator.public, (("organization", key.public),)),
         unit=UNIT,
         epsilon=BUDGET.epsilon,
         delta=BUDGET.delta,
         noise_multiplier=NOISE,
         training=SETTINGS,
         server=ServerSettings(),
+        aggregation=AggregationSettings(mode="open"),
     )
     cost = BUDGET.cost(NOISE, SETTINGS.sampling_rate, SETTINGS.steps_per_round)
     with BudgetLedger.open(":memory:") as ledger:
         ledger.open_simulated("code", organization="organization", unit=UNIT, budget=BUDGET)
         member = Member(
             "organization", "code", agreement, cost, BUDGET.budget_nano, ledger, trainer,
-            simulated=True,
+            key, simulated=True,
         )  # fmt: skip
         for number in range(1, ROUNDS + 1):
-            plan = Plan(agreement.digest(), number, agreement.roster, weights)
-            answer = decode(member.answer(encode(plan)), weights=len(weights))
-            if isinstance(answer, Plan | Refusal):
+            plan = sign(Plan(agreement.digest(), number, ("organization",), weights), coordinator)
+            said = member.answer(encode(plan))
+            answer = decode(said, weights=len(weights), length=agreement.length)
+            if not isinstance(answer, ReceivedUpdate):
                 sys.exit(f"round {number}: {answer}; {member.error}")
             weights = weights + answer.values
             loss = "none" if member.report.loss is None else f"{member.report.loss:.2f}"
