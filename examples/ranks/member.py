@@ -5,8 +5,9 @@
     torchrun --standalone --nproc-per-node 2 examples/ranks/member.py
 
 Every process runs all of this file. Rank 0 is the member: it alone has a ledger, draws, adds noise
-and answers. Here it also plays the coordinator, who has one member only. The account is a
-simulation's, for no officer has signed a policy; the noise is secret all the same.
+and answers. Here it also plays the coordinator, who has one member only, so that nothing can be
+masked. The account is a simulation's, for no officer has signed a policy; the noise is secret all
+the same.
 """
 
 from __future__ import annotations
@@ -78,8 +79,7 @@ def rounds(
     ranks: Ranks,
 ) -> None:
     """Plans, and what the member answers."""
-    coordinator, key = SigningKey.generate(), SigningKey.generate()
-    roster = Roster("ranks", 1, "", coordinator.public, (("organization", key.public),))
+    key, coordinator = SigningKey.generate(), SigningKey.generate()
     agreement = Agreement(
         federation="ranks",
         purpose="research",
@@ -87,7 +87,7 @@ def rounds(
         task_fingerprint=task.fingerprint(),
         weights=len(weights),
         rounds=ROUNDS,
-        roster=roster,
+        roster=Roster("ranks", 1, "", coordinator.public, (("organization", key.public),)),
         unit=UNIT,
         epsilon=BUDGET.epsilon,
         delta=BUDGET.delta,
@@ -104,9 +104,9 @@ def rounds(
             key, simulated=True,
         )  # fmt: skip
         for number in range(1, ROUNDS + 1):
-            plan = sign(Plan(agreement.digest(), number, roster.names, weights), coordinator)
-            data = member.answer(encode(plan))
-            answer = decode(data, weights=len(weights), length=agreement.length)
+            plan = sign(Plan(agreement.digest(), number, ("organization",), weights), coordinator)
+            said = member.answer(encode(plan))
+            answer = decode(said, weights=len(weights), length=agreement.length)
             if not isinstance(answer, ReceivedUpdate):
                 sys.exit(f"round {number}: {answer}; {member.error}")
             weights = weights + answer.values

@@ -60,7 +60,8 @@ class Outcome:
     Attributes:
         round: its number.
         survivors: members whose updates are in the sum.
-        refusals: members that took no part, and why: a refusal's code, ``absent`` or ``malformed``.
+        refusals: members that took no part, and why: a refusal's code, ``absent`` or ``malformed``;
+            ``budget`` also of those that are not asked any more.
         weights: digest of the weights afterwards.
         seconds: from plan to weights.
         metrics: what the members measured, noised, if they agreed to.
@@ -119,17 +120,18 @@ class Coordinator:
                 weights, moments = found, optimizer.moments
                 average = self._average(state, weights)
         survivors = tuple(sorted(name for part in gathered.parts for name in part.survivors))
+        broke = {n for n, why in gathered.refusals.items() if why == RefusalCode.BUDGET}
+        spent = state.spent | broke
         outcome = Outcome(
             number,
             survivors,
-            gathered.refusals,
+            {**gathered.refusals, **dict.fromkeys(sorted(spent), str(RefusalCode.BUDGET))},
             digest(weights),
             time.perf_counter() - start,
             self._metrics(gathered.parts),
             gathered.stories,
         )
-        broke = {n for n, why in gathered.refusals.items() if why == RefusalCode.BUDGET}
-        return State(number, weights, moments, average, state.spent | broke), outcome
+        return State(number, weights, moments, average, spent), outcome
 
     def _gather(self, state: State, number: int) -> Gathered:
         """What the members answer to the round's plan.

@@ -21,7 +21,7 @@ import numpy as np
 
 from fedcode.agreement import Agreement
 from fedcode.errors import LedgerDamaged, PrivacyError
-from fedcode.federation import ServerSettings, TrainingSettings
+from fedcode.federation import AggregationSettings, ServerSettings, TrainingSettings
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.ledger.witness import CountersignedHead
@@ -30,28 +30,31 @@ from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.member import Member
+from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 from fedcode.trainer import LocalReport
-from fedcode.wire import Plan, Refusal, decode, encode
+from fedcode.wire import Plan, Refusal, decode, encode, sign
 from tests.unit.officers import KEYS, open_real
 
 WEIGHTS, ROUNDS = 4, 1_000_000
 POLICY = PrivacyPolicy(PrivacyUnit.FUNCTION, 1.0, WEIGHTS, 1000.0, 0.5, 1, 1e-5, 8.0)
 BUDGET = Filter.for_budget(8.0, 1e-5, 4.0)
 COST = BUDGET.cost(1000.0, 0.5, 1)
+SEED = 1
 AGREEMENT = Agreement(
-    "toy",
-    "test",
-    "toy",
-    "0" * 64,
-    WEIGHTS,
-    ROUNDS,
-    ("a", "b"),
-    "function",
-    8.0,
-    1e-5,
-    1000.0,
-    TrainingSettings(sampling_rate=0.5),
-    ServerSettings(),
+    federation="toy",
+    purpose="test",
+    task="toy",
+    task_fingerprint="0" * 64,
+    weights=WEIGHTS,
+    rounds=ROUNDS,
+    roster=roster_of("toy", SEED, ("a", "b")),
+    unit="function",
+    epsilon=8.0,
+    delta=1e-5,
+    noise_multiplier=1000.0,
+    training=TrainingSettings(sampling_rate=0.5),
+    server=ServerSettings(),
+    aggregation=AggregationSettings(mode="open"),
 )
 Step = Callable[[str], None]
 Result = TypeVar("Result", int, bool, str, list, tuple, None)
@@ -159,12 +162,24 @@ class Site:
             open_real(ledger, "code")
             opened(ledger)
             trainer = NoiseTrainer(step)
-            member = Member("a", "code", AGREEMENT, COST, BUDGET.budget_nano, ledger, trainer)
+            member = Member(
+                "a",
+                "code",
+                AGREEMENT,
+                COST,
+                BUDGET.budget_nano,
+                ledger,
+                trainer,
+                key_of(SEED, "a"),
+            )
             last = max([number for number, _ in self.lines()], default=0)
             for number in sorted(2 * [*range(last + 1, last + 1 + rounds)]):
                 weights = np.full(WEIGHTS, number, np.float32)
-                data = member.answer(encode(Plan(AGREEMENT.digest(), number, ("a", "b"), weights)))
-                if isinstance(decode(data, weights=WEIGHTS), Refusal):
+                asked = sign(
+                    Plan(AGREEMENT.digest(), number, ("a", "b"), weights), coordinator_of(SEED)
+                )
+                data = member.answer(encode(asked))
+                if isinstance(decode(data, weights=WEIGHTS, length=WEIGHTS), Refusal):
                     refused.append(number)
                     continue
                 step("answered")

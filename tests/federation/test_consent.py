@@ -53,9 +53,12 @@ def mode(request):
 
 def test_a_member_without_budget_refuses_once_and_the_others_go_on(mode) -> None:
     federation = Federation(agreement_of(roster=FOUR, mode=mode), budgets={"b": 2 * COST.nano})
+    asked, honest = [], federation.ways["b"]
+    federation.ways["b"] = lambda data: (asked.append(read(data).round), honest(data))[1]
     states, outcomes = federation.run(4)
+    assert set(asked) == {1, 2, 3}, "who has none is not asked again"
     assert [o.survivors for o in outcomes] == [FOUR] * 2 + [("a", "c", "d")] * 2
-    assert [dict(o.refusals) for o in outcomes[2:]] == [{"b": RefusalCode.BUDGET}, {}]
+    assert [dict(o.refusals) for o in outcomes[2:]] == [{"b": RefusalCode.BUDGET}] * 2
     assert [s.spent for s in states] == [frozenset()] * 2 + [frozenset("b")] * 2
     assert len(federation.trainers["b"].changes) == 2
     assert federation.ledgers["b"].spent("code") == 2 * COST.nano

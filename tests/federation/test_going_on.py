@@ -60,7 +60,7 @@ def job_of(toml: Path, folder: Path) -> Job:
     calibration = calibrated(federation)
     noise = Noise(calibration, calibration.noise_multipliers[0])
     warm = run(Job(plain, "completion", 1))["warm"]
-    arm = Arm("federated", ("alpha", "beta"))
+    arm = Arm("federated", ("alpha", "beta", "delta"))
     return Job(plain, "completion", 1, arm, noise, folder, Path(warm))
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_is_continued_is_the_run_that_was_not_stopped(
     run(broken)
     one, other = (load_state(j.folder / "checkpoint", j.name) for j in (whole, broken))  # type: ignore[operator]
     assert levels(one[1]) == levels(other[1])
-    assert len({level for line in levels(one[1]) for level in line}) == 2 * ROUNDS
+    assert len({level for line in levels(one[1]) for level in line}) == 3 * ROUNDS
     assert one[0] is not None
     assert other[0] is not None
     np.testing.assert_array_equal(one[0].weights, other[0].weights)
@@ -114,17 +114,22 @@ def test_an_average_is_kept_beside_the_weights_and_moments(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "what"),
     [
-        {"training": {"clipping": "adaptive", "sampling_rate": 1.0}},
-        {"training": {"clipping": "normalized", "sampling_rate": 1.0}},
-        {"server": {"average": 0.5}},
+        ({"training": {"clipping": "normalized"}}, "counts cannot be clipped normalized"),
+        ({"training": {"kind": "local-steps"}}, "counts take no local steps"),
+        ({"training": {"metrics": ["loss"]}}, "counts have no loss"),
+        ({"server": {"average": 0.5}}, "ngram adds up counts: they have no average"),
     ],
 )
-def test_counts_are_refused_what_they_do_not_have(toml: Path, change: dict[str, Any]) -> None:
+def test_counts_are_refused_what_they_do_not_have(
+    toml: Path, change: dict[str, Any], what: str
+) -> None:
     federation = load(toml)
     plain = federation.model_dump(mode="json")
-    task = {"name": "ngram", "rounds": 1, "training": {"sampling_rate": 1.0}}
+    training = {"sampling_rate": 1.0, "kind": "gradient-sum"}
+    task = {"name": "ngram", "rounds": 1, "training": training}
     check_tasks(type(federation).model_validate(plain | {"tasks": [task]}))
-    with pytest.raises(ConfigError, match="ngram adds up counts"):
-        check_tasks(type(federation).model_validate(plain | {"tasks": [task | change]}))
+    other = task | change | {"training": training | change.get("training", {})}
+    with pytest.raises(ConfigError, match=what):
+        check_tasks(type(federation).model_validate(plain | {"tasks": [other]}))

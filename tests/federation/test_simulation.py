@@ -67,10 +67,12 @@ def test_it_ends_well_and_briefly(run: Run) -> None:
 
 def test_the_folder_holds_what_was_promised_and_nothing_else(run: Run) -> None:
     assert sorted(p.name for p in run.out.iterdir()) == [
+        "agreement-completion.json",
         "ledger.sqlite",
         "manifest.json",
         "report.html",
         "result.json",
+        "transcript.jsonl",
         "weights.safetensors",
     ]
 
@@ -82,13 +84,14 @@ def test_every_arm_is_in_the_result(run: Run) -> None:
         ("public", None),
         ("alone", "alpha"),
         ("alone", "beta"),
+        ("alone", "delta"),
         ("federated", None),
         ("federated-plain", None),
         ("centralized-plain", None),
         ("baseline", None),
     ]
     assert len(task["curves"]) == task["rounds_planned"] == 3
-    assert all(line["survivors"] == ["alpha", "beta"] for line in task["curves"])
+    assert all(line["survivors"] == ["alpha", "beta", "delta"] for line in task["curves"])
     assert {arm["epsilon"] is not None for arm in task["arms"] if arm["private"]} == {True}
     assert {arm["epsilon"] for arm in task["arms"] if not arm["private"]} == {None}
     bits = [arm["unseen"]["bits"]["mean"] for arm in task["arms"]]
@@ -102,7 +105,8 @@ def test_a_simulation_says_that_its_noise_protects_nobody(run: Run) -> None:
 
 def test_the_ledger_has_every_round_and_stays_below_the_cap(run: Run) -> None:
     with BudgetLedger.open(run.out / "ledger.sqlite", read_only=True) as ledger:
-        assert ledger.verify() == 2 + 2 * 3 * 3  # two accounts; each round charged, armed and sent
+        # three accounts; in each round keys and survivors latched, and charged, armed and sent
+        assert ledger.verify() == 3 + 3 * 3 * 5
         for account in ledger.accounts():
             history = ledger.history(account.asset)
             assert [charge.round for charge in history] == [1, 2, 3]
@@ -124,7 +128,7 @@ def test_the_manifest_tells_what_a_repetition_needs(run: Run) -> None:
     manifest = run.read("manifest.json")
     assert manifest["packages"]["torch"]
     assert manifest["hardware"]["cores"] >= 1
-    assert set(manifest["fingerprints"]) == {"alpha", "beta", "gamma"}
+    assert set(manifest["fingerprints"]) == {"alpha", "beta", "gamma", "delta"}
     assert manifest["federation"]["tasks"][0]["model"]["hidden"] == 8
 
 
@@ -221,7 +225,7 @@ def test_a_finished_run_is_not_run_again(run: Run, tmp_path: Path) -> None:
 
 def test_a_cap_that_pays_for_nothing_is_said_before_the_training(run: Run, tmp_path: Path) -> None:
     text = run.toml.read_text(encoding="utf-8")
-    for name in ("alpha", "beta"):
+    for name in ("alpha", "beta", "delta"):
         text = text.replace(f'source = "path:{name}"', f'source = "path:{name}"\nepsilon = 2.0')
     toml = run.base / "nothing.toml"
     toml.write_text(text, encoding="utf-8")
@@ -231,20 +235,21 @@ def test_a_cap_that_pays_for_nothing_is_said_before_the_training(run: Run, tmp_p
     result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
     (arm,) = [a for a in result["tasks"][0]["arms"] if a["key"] == "federated"]
     assert arm["epsilon"] == 0.0, "nobody took part: nothing was spent"
-    assert [row["epsilon_spent"] for row in result["ledger"]] == [0.0, 0.0]
+    assert [row["epsilon_spent"] for row in result["ledger"]] == [0.0] * 3
 
 
 def test_a_lower_cap_stops_one_organization_and_the_others_go_on(run: Run, tmp_path: Path) -> None:
     text = run.toml.read_text(encoding="utf-8")
     lower = text.replace('source = "path:beta"', 'source = "path:beta"\nepsilon = 5.0')
     toml = run.base / "lower.toml"
-    toml.write_text(lower, encoding="utf-8")
+    toml.write_text(f'aggregation = {{ mode = "open" }}\n{lower}', encoding="utf-8")
     done = fedcode(run.cache, "simulate", toml, "--json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     (task,) = json.loads(done.stdout)["tasks"]
-    last = task["curves"][-1]
-    assert last["survivors"] == ["alpha"]
-    assert last["refusals"] == {"beta": "budget"}
+    before, stopped, last = task["curves"]
+    assert before["survivors"] == ["alpha", "beta", "delta"]
+    assert stopped["survivors"] == last["survivors"] == ["alpha", "delta"]
+    assert stopped["refusals"] == last["refusals"] == {"beta": "budget"}
     assert last["epsilon"]["beta"] <= 5.0
     assert last["epsilon"]["alpha"] > last["epsilon"]["beta"]
     shown = fedcode(run.cache, "report", tmp_path / "out").stdout

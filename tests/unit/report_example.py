@@ -6,6 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fedcode.federation import AggregationSettings
+from fedcode.groups import threshold
+from fedcode.modes import tradeoff
+
 HOSTILE = "<script>alert('x')</script>&\""
 MEMBERS = ("flwr", "networkx", "numpy", "pydantic", "sqlalchemy", "sympy")
 UNSEEN = ("click", "httpx")
@@ -74,6 +78,10 @@ def result(*, hostile: bool = False, seeds: tuple[int, ...] = SEEDS) -> dict[str
                 "noise and sampling are secret: nobody else learns the generator's state",
                 "every record belongs to exactly one function",
             ],
+        },
+        "aggregation": {
+            "mode": "secagg",
+            "tradeoff": tradeoff(AggregationSettings(), len(MEMBERS)),
         },
         "organizations": [
             {
@@ -205,6 +213,24 @@ def _round(
             m: {"loss": 4.0 - 0.1 * number, "examples": 512, "empty_steps": 0, "left_out": 0}
             for m in here
         },
+        "sums": [_sum(here, members if number + ROUNDS * turn == STOPS_AFTER + 1 else here)],
+    }
+
+
+def _sum(here: list[str], asked: list[str]) -> dict[str, Any]:
+    """A secure sum that who has no budget left drops out of, when it should train."""
+    return {
+        "members": asked,
+        "threshold": threshold(len(asked)),
+        "lost": {m: {"step": "masked", "why": "budget"} for m in asked if m not in here},
+        "sharers": asked,
+        "survivors": here,
+        "self_masks": here,
+        "keys": [m for m in asked if m not in here],
+        "confirmations": ["00" * 300] * len(here),
+        "seconds": dict.fromkeys(("keys", "shares", "masked", "confirmation", "reveal"), 0.2),
+        "aborted": "",
+        "blamed": [],
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import other_ranks
 import pytest
 import torch
-from few_numbers import BUDGET, agreement_of, plan
+from few_numbers import BUDGET, SEED, agreement_of, plan
 from officers import open_real
 from other_ranks import SIGMA, agree, others, trained, training_of
 from scipy import stats
@@ -25,6 +25,7 @@ from fedcode.errors import ConfigError, PrivacyError, TrainingError
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import PrivacyUnit
 from fedcode.rounds.member import Member
+from fedcode.simulation.identities import key_of
 from fedcode.training.assist import assist
 from fedcode.training.ranks import Alone
 from fedcode.training.shares import Order, Share
@@ -192,10 +193,11 @@ def test_a_member_one_of_whose_ranks_fails_answers_so_and_has_paid(tmp_path) -> 
         )
         open_real(ledger, "code", epsilon=200.0)
         cost = BUDGET.cost(SIGMA, 1.0, 1)
-        member = Member("a", "code", agreement, cost, 10 * cost.nano, ledger, training.trainer)
+        key = key_of(SEED, "a")
+        member = Member("a", "code", agreement, cost, 10 * cost.nano, ledger, training.trainer, key)
         for number in (1, 2):
             asked = plan(agreement, number, weights=np.zeros(training.size, np.float32))
-            answer = decode(member.answer(asked), weights=training.size)
+            answer = decode(member.answer(asked), weights=training.size, length=training.size)
             assert answer.code is RefusalCode.FAILED
             assert ledger.spent("code") == cost.nano, "once: the next round is given back"
 

@@ -158,6 +158,8 @@ def test_page_states_the_guarantee_in_full(source: str) -> None:
     assert "Rényi filter, at order 4.5" in text
     assert "networkx took no part in completion rounds 5–12 and defects rounds 1–12" in text
     assert words.SEEDED not in text
+    assert "Secure sum of 6: the coordinator learns the total and nothing else" in text
+    assert "networkx before its masked update (budget)" in text
 
 
 @pytest.mark.parametrize("unit", list(PrivacyUnit))
@@ -305,12 +307,13 @@ def test_names_beside_lines_never_overlap() -> None:
 
 def test_summary_is_short_and_fits_80_columns() -> None:
     lines = shown(example.result())
-    assert len(lines) <= 21
+    assert len(lines) <= 22
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in "".join(lines)
     assert any(line.startswith("NO   defects: better than every organization") for line in lines)
     assert any(re.match(r"federated +6\.020 ± 0\.027\* +4\.310 0\.684", line) for line in lines)
     assert "largest ε 7.96, cap 8.00, δ 1e−5, function, add or remove one, PLD" in lines
+    assert "24 secure sums: 1 member lost on the way, none without a total" in lines
     assert "demo/report.html" in "".join(lines)
 
 
