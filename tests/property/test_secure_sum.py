@@ -33,7 +33,7 @@ STEPS = ("keys", "shares", "masked", "confirmed", "total")
 def one_sum(seed, most=24):
     """A sum with random dropouts: what it needs, who is left at which step, and its outcome."""
     draw = random.Random(seed)
-    n = 100 if seed % 2000 == 1999 else draw.choice([3, 4, 6, 7, 9, 10, draw.randint(3, most)])
+    n = 100 if seed % 1000 == 999 else draw.choice([3, 4, 6, 7, 9, 10, draw.randint(3, most)])
     run = Round(n, draw.randint(1, 3), seed)
     rate = draw.choice([0.0, 0.02, 0.04, 0.08])
     gone, left, result = set(), [], None
@@ -70,9 +70,10 @@ def test_a_sum_is_exact_or_ends() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
-def test_ten_thousand_sums_are_exact_or_end() -> None:
-    found = [check_one_sum(seed) for seed in range(10_000)]
-    assert min(found.count(what) for what in ("ended", "dropped", "summed")) >= 800
+@pytest.mark.parametrize("part", range(10))
+def test_ten_thousand_sums_are_exact_or_end(part) -> None:
+    found = [check_one_sum(1000 * part + i) for i in range(1000)]
+    assert min(found.count(what) for what in ("ended", "dropped", "summed")) >= 60
 
 
 @pytest.mark.usefixtures("quick")
