@@ -10,6 +10,7 @@ of another, so that a type checker refuses to send what must not leave.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 
@@ -142,11 +143,13 @@ class Masked:
         term: what is masked.
         mask: modulo 2^32, shape (d,); it becomes the masked values, in its own memory.
         values: the sum of both modulo 2^32, shape (d,), read-only.
+        digest: SHA-256 of the values, little-endian, in hexadecimal: what is signed of them.
     """
 
     term: InitVar[Term]
     mask: InitVar[NDArray[np.uint32]]
     values: NDArray[np.uint32] = field(init=False, repr=False)
+    digest: str = field(init=False)
 
     def __post_init__(self, term: Term, mask: NDArray[np.uint32]) -> None:
         if not isinstance(term, Term):
@@ -156,6 +159,8 @@ class Masked:
         np.add(mask, term.values.view(np.uint32), out=mask)
         mask.flags.writeable = False
         object.__setattr__(self, "values", mask)
+        little = np.ascontiguousarray(mask, "<u4")
+        object.__setattr__(self, "digest", hashlib.sha256(little.view(np.uint8).data).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ from fedcode.rounds.transcript import parts
 from fedcode.secure_sum import Session, SummingMember
 from fedcode.signing import SigningKey
 from fedcode.trainer import LocalReport, Trainer
-from fedcode.weights import Vector, digest
+from fedcode.weights import Vector
 from fedcode.wire import (
     ConfirmationList,
     KeyBook,
@@ -229,7 +229,7 @@ class Member:
             agreement=self._digest,
             round=plan.round,
             plan=asked,
-            weights=digest(plan.weights),
+            weights=plan.digest,
             coordinator=agreed.roster.coordinator,
             members=tuple((name, agreed.roster.key(name)) for name in names),
             length=agreed.length,

@@ -241,14 +241,26 @@ def decode(data: bytes, *, weights: int, length: int) -> m.Received:
     if not kind.payload:
         return kind.read(header)
     payload = memoryview(data)[end:]
-    if header.get(kind.payload) != hashlib.sha256(payload).hexdigest():
+    digest = hashlib.sha256(payload).hexdigest()
+    if header.get(kind.payload) != digest:
         raise WireError("the payload is not the one that the header names")
+    return _remembering(kind.read(header, **_numbers(kind, payload)), digest)
+
+
+def _numbers(kind: _Kind, payload: memoryview) -> dict[str, _Numbers]:
     if kind.sent is m.MaskedUpdate:
-        return kind.read(header, values=np.frombuffer(payload, "<u4"))
+        return {"values": np.frombuffer(payload, "<u4")}
     vector = np.frombuffer(payload, "<f4").astype(np.float32)
     if not np.isfinite(vector).all():
         raise WireError("the payload is not finite")
-    return kind.read(header, **{"weights" if kind.sent is m.Plan else "values": vector})
+    vector.flags.writeable = False
+    return {"weights" if kind.sent is m.Plan else "values": vector}
+
+
+def _remembering(message: m.Received, digest: str) -> m.Received:
+    """``message``, which knows the digest of its payload: no copy of it with another one does."""
+    object.__setattr__(message, "digest", digest)
+    return message
 
 
 def _header(message: m.Message | m.Received) -> dict[str, Any]:
@@ -256,8 +268,18 @@ def _header(message: m.Message | m.Received) -> dict[str, Any]:
     kind = _BY_TYPE[type(message)]
     header = {name: form.plain(getattr(message, name)) for name, form in kind.fields.items()}
     if kind.payload:
-        header[kind.payload] = hashlib.sha256(_bytes(_payload(message))).hexdigest()
+        header[kind.payload] = _digest(message)
     return header
+
+
+def _digest(message: m.Message | m.Received) -> str:
+    """SHA-256 of the payload; of megabytes it is taken once."""
+    known = ""
+    if isinstance(message, m.MaskedUpdate):
+        known = message.masked.digest
+    elif isinstance(message, (m.ReceivedMasked, m.ReceivedUpdate, m.Plan)):
+        known = message.digest
+    return known or hashlib.sha256(_bytes(_payload(message))).hexdigest()
 
 
 def _payload(message: m.Message | m.Received) -> _Numbers:

@@ -44,6 +44,7 @@ class Plan:
         cohort: the members asked, sorted.
         weights: the current weights, shape (d,).
         signature: the coordinator's.
+        digest: of the weights, once it is known.
     """
 
     agreement: str
@@ -51,6 +52,7 @@ class Plan:
     cohort: tuple[str, ...]
     weights: Vector
     signature: str = ""
+    digest: str = field(default="", init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,6 +247,7 @@ class ReceivedUpdate:
     member: str
     values: Vector
     signature: str = ""
+    digest: str = field(default="", init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -263,6 +266,7 @@ class ReceivedMasked:
     sharers: str
     values: NDArray[np.uint32] = field(repr=False)
     signature: str = ""
+    digest: str = field(default="", init=False, repr=False)
 
 
 Plain = (

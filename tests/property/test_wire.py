@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bytes and messages are one to one: whatever was not written by us is refused."""
 
+import hashlib
 import json
 from dataclasses import fields, replace
 from functools import partial
@@ -74,6 +75,7 @@ class Words(Masked):
 
     def __init__(self, values):
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "digest", hashlib.sha256(values.tobytes()).hexdigest())
 
 
 def decode(data, *, weights):
@@ -131,7 +133,8 @@ def size(message):
 
 def again(received):
     """What was decoded, encoded once more."""
-    values = {f.name: getattr(received, f.name) for f in fields(received) if f.name != "values"}
+    own = {"values", "digest"}
+    values = {f.name: getattr(received, f.name) for f in fields(received) if f.name not in own}
     if isinstance(received, ReceivedUpdate):
         return encode(Update(**values, term=Term(received.values)))
     if isinstance(received, ReceivedMasked):
@@ -234,7 +237,7 @@ def test_a_signature_is_of_everything_else(message) -> None:
     assert not verified(own, SigningKey.generate().public)
     for field in fields(own):
         value = getattr(own, field.name)
-        if isinstance(value, str) and field.name != "code":
+        if isinstance(value, str) and field.name not in ("code", "digest"):
             changed = ("0" if value[0] != "0" else "1") + value[1:]
             assert not verified(replace(own, **{field.name: changed}), key.public), field.name
         elif isinstance(value, tuple):
@@ -509,9 +512,26 @@ def test_a_header_that_is_no_object_is_refused(header) -> None:
 
 def test_what_arrives_shares_no_memory_with_the_bytes() -> None:
     data = bytearray(encode(Update("ab" * 32, 1, "a", Term(VECTOR), "5e" * 64)))
-    received = decode(bytes(data), weights=2)
-    received.values[0] = 9.0
-    assert bytes(data) == encode(Update("ab" * 32, 1, "a", Term(VECTOR), "5e" * 64))
+    received = decode(data, weights=2)
+    data[-4:] = bytes(4)
+    np.testing.assert_array_equal(received.values, VECTOR)
+
+
+def test_the_digest_that_is_remembered_is_of_these_numbers_alone() -> None:
+    """A message with others is not taken for what was signed."""
+    key = SigningKey.generate()
+    for message, name in (
+        (Plan("ab" * 32, 1, ("a",), VECTOR), "weights"),
+        (Update("ab" * 32, 1, "a", Term(VECTOR)), "values"),
+    ):
+        received = decode(encode(sign(message, key)), weights=2)
+        assert received.digest == hashlib.sha256(VECTOR.tobytes()).hexdigest()
+        assert verified(received, key.public)
+        other = replace(received, **{name: VECTOR + 1})
+        assert not other.digest
+        assert not verified(other, key.public)
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(received, name)[0] = 9.0
 
 
 def test_a_masked_update_is_read_where_it_lies() -> None:
