@@ -78,6 +78,7 @@ class Agreement:
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
         return asdict(self) | {
+            "unit": str(self.unit),
             "roster": self.roster.plain(),
             "training": self.training.agreed(),
             "server": self.server.model_dump(mode="json"),

@@ -64,10 +64,15 @@ class PullTrainer:
         self.target = np.float32(target)
         self.report = LocalReport()
         self.generator = generator
-        self.changes = []
+        self.changes, self.releases = [], []
 
     def train(self, weights, receipt):
         noise = self.generator(3, receipt.round) if self.generator else SecureGenerator()
+        release = self.released(weights, receipt, noise)
+        self.releases.append(release)
+        return release
+
+    def released(self, weights, receipt, noise):
         mechanism = GaussianMechanism(POLICY, noise, receipt)
         units = len(mechanism.sample(100))
         pull = np.float32(0.3) * (self.target - weights)
@@ -75,6 +80,26 @@ class PullTrainer:
         mechanism.end_step(units)
         self.changes.append(change)
         return mechanism.release(change)
+
+
+class SumTrainer(PullTrainer):
+    """The same as one noised sum of gradients, with noise of its own."""
+
+    def __init__(self, target, agreement, generator=SeededGenerator):
+        super().__init__(target, generator)
+        self.agreement = agreement
+
+    def released(self, weights, receipt, noise):
+        policy = self.agreement.policy
+        if self.generator:
+            noise = self.generator(int(100 * self.target), receipt.round)
+        mechanism = GaussianMechanism(policy, noise, receipt)
+        units = len(mechanism.sample(100))
+        pull = np.float32(0.3) * (self.target - weights)
+        noised = mechanism.noised(ClippedSum(pull / self.agreement.factor, policy.clipping_norm))
+        mechanism.end_step(units)
+        self.changes.append(noised.values * self.agreement.factor)
+        return mechanism.release_sum([noised])
 
 
 class Federation:
@@ -88,36 +113,57 @@ class Federation:
         trainers: of single members.
         seeded: whether it is a simulation.
         agreements: of single members that have signed another one.
+        folder: for the ledgers; they are in memory if None.
     """
 
-    def __init__(self, agreement, *, budgets=None, trainers=None, seeded=True, agreements=None):
-        self.agreement = agreement
+    def __init__(
+        self,
+        agreement,
+        *,
+        budgets=None,
+        trainers=None,
+        seeded=True,
+        agreements=None,
+        folder=None,
+    ):
+        self.agreement, self.seeded, self.folder = agreement, seeded, folder
+        self.agreements = agreements or {}
         self.ledgers, self.members, self.trainers, self.ways = {}, {}, {}, {}
         for number, name in enumerate(agreement.roster.names):
-            ledger = BudgetLedger.open(":memory:")
+            ledger = self._opened(name)
             budget = dataclasses.replace(BUDGET, budget_nano=(budgets or {}).get(name, 10**12))
             budget = BUDGET if budget.budget_nano > BUDGET.budget_nano else budget
             if seeded:
                 ledger.open_simulated("code", organization=name, unit=POLICY.unit, budget=budget)
             else:
                 open_real(ledger, "code", epsilon=200.0)
-            trainer = (trainers or {}).get(name) or PullTrainer(float(number))
-            member = Member(
-                name,
-                "code",
-                (agreements or {}).get(name, agreement),
-                COST,
-                budget.budget_nano,
-                ledger,
-                trainer,
-                key_of(SEED, name),
-                simulated=seeded,
-            )
-            self.ledgers[name], self.members[name] = ledger, member
-            self.trainers[name] = trainer
-            self.ways[name] = member.answer
+            self.trainers[name] = (trainers or {}).get(name) or PullTrainer(float(number))
+            self._join(name, ledger)
         self.grid = InMemoryGrid({name: member_app(self._way(name)) for name in self.members})
         self.coordinator = Coordinator(agreement, self.grid, self.grid.nodes, coordinator_of(SEED))
+
+    def restart(self, name):
+        """The member's program ends, and another one opens its ledger."""
+        self.ledgers[name].close()
+        self._join(name, self._opened(name))
+
+    def _opened(self, name):
+        return BudgetLedger.open(self.folder / f"{name}.sqlite" if self.folder else ":memory:")
+
+    def _join(self, name, ledger):
+        member = Member(
+            name,
+            "code",
+            self.agreements.get(name, self.agreement),
+            COST,
+            ledger.account("code").budget.budget_nano,
+            ledger,
+            self.trainers[name],
+            key_of(SEED, name),
+            simulated=self.seeded,
+        )
+        self.ledgers[name], self.members[name] = ledger, member
+        self.ways[name] = member.answer
 
     def _way(self, name):
         return lambda data: self.ways[name](data)
@@ -179,33 +225,48 @@ class Steps:
             length=agreed.length,
         )
         self.sum = Summation(self.session, coordinator_of(SEED))
+        self.done = []
 
-    def book(self, leave=()):
-        """The key book, when all have sent their keys."""
-        self._take(dict.fromkeys(set(self.cohort) - set(leave), self.plan), self.sum.add_keys)
-        return encode(self.sum.book())
+    def plans(self):
+        """The plan, for each member of the cohort."""
+        return dict.fromkeys(self.cohort, self.plan)
 
-    def deliveries(self, leave=()):
+    def books(self):
+        """The key book, for each member, when all have sent their keys."""
+        self._once(self.plans, self.sum.add_keys)
+        book = encode(self.sum.book())
+        return {keys.member: book for keys in self.sum.book().keys}
+
+    def deliveries(self):
         """For each member what the others have for it: what is charged and trained for."""
-        book = self.book(leave)
-        self._take({k.member: book for k in self.sum.book().keys}, self.sum.add_shares)
+        self._once(self.books, self.sum.add_shares)
         return {name: encode(one) for name, one in self.sum.deliveries().items()}
 
-    def survivors(self, leave=()):
-        """The survivors, when all others have sent their terms."""
-        asked = {n: data for n, data in self.deliveries().items() if n not in leave}
-        self._take(asked, self.sum.add_masked)
-        return encode(self.sum.survivors())
+    def lists(self):
+        """The survivors, for each of them, when all have sent their terms."""
+        self._once(self.deliveries, self.sum.add_masked)
+        return dict.fromkeys(self.sum.survivor_names, encode(self.sum.survivors()))
 
-    def confirmations(self, leave=()):
-        """The confirmations, when all survivors have confirmed."""
-        asked = dict.fromkeys(set(self.cohort) - set(leave), self.survivors(leave))
-        self._take(asked, self.sum.add_confirmation)
-        return encode(self.sum.confirmations())
+    def confirmations(self):
+        """The confirmations, for each survivor, when all have confirmed."""
+        self._once(self.lists, self.sum.add_confirmation)
+        return dict.fromkeys(self.sum.confirmed, encode(self.sum.confirmations()))
 
-    def _take(self, asked, add):
-        for name in sorted(asked):
-            add(read(self.members[name].answer(asked[name])))
+    def total(self):
+        """The sum, when all have revealed."""
+        self._once(self.confirmations, self.sum.add_reveal)
+        return self.sum.total()
+
+    def requests(self):
+        """What every step asks, in order."""
+        return (self.plans, self.books, self.deliveries, self.lists, self.confirmations)
+
+    def _once(self, requests, add):
+        if requests in self.done:
+            return
+        for name, data in requests().items():
+            add(read(self.members[name].answer(data)))
+        self.done.append(requests)
 
 
 def request(federation, name, number=1, **changes):

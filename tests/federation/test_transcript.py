@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the survivors' signatures prove of a round, and the ε that follows from it."""
+
+import dataclasses
+import json
+
+import pytest
+from few_numbers import FOUR, SEED, Federation, SumTrainer, agreement_of
+
+from fedcode.agreement import SignedAgreement
+from fedcode.errors import ConfigError, SecureSumError
+from fedcode.federation import AggregationSettings, TrainingSettings
+from fedcode.groups import groups
+from fedcode.privacy.accountant import epsilon, epsilon_of_sums
+from fedcode.rounds.transcript import against_sums, signed_survivors
+from fedcode.rounds.verification import verify
+from fedcode.simulation.identities import coordinator_of, key_of
+from fedcode.transport.in_memory import Silent
+from fedcode.wire import Refusal, RefusalCode, decode, encode, sign
+
+AGREEMENT = agreement_of(roster=FOUR, mode="secagg")
+
+
+def silent(_data):
+    raise Silent
+
+
+def round_of(agreement, lost=(), rounds=1):
+    federation = Federation(agreement)
+    for name in lost:
+        federation.ways[name] = silent
+    return federation.run(rounds)[1]
+
+
+@pytest.fixture(scope="module")
+def confirmations():
+    (story,) = round_of(AGREEMENT)[0].sums
+    return story.confirmations
+
+
+def read(text, agreement=AGREEMENT):
+    return decode(bytes.fromhex(text), weights=agreement.weights, length=agreement.length)
+
+
+def signed(message, key, **changes):
+    return encode(sign(dataclasses.replace(message, **changes), key)).hex()
+
+
+def everyone(confirmations, **changes):
+    """The same confirmations with something else in them, signed by their members."""
+    messages = map(read, confirmations)
+    return [signed(m, key_of(SEED, m.member), **changes) for m in messages]
+
+
+def check(confirmations, agreement=AGREEMENT, number=1, cohort=FOUR):
+    return signed_survivors(agreement, number, cohort, confirmations)
+
+
+# Signatures.
+
+
+def test_what_the_survivors_signed_is_who_survived(confirmations) -> None:
+    assert check(confirmations) == FOUR
+    assert check(confirmations[1:]) == FOUR, "three of four are enough"
+    assert check([*confirmations, *confirmations]) == FOUR
+    assert check(confirmations[::-1]) == FOUR
+    assert check(everyone(confirmations)) == FOUR
+
+
+def test_who_is_lost_before_the_sum_is_no_survivor() -> None:
+    (outcome,) = round_of(AGREEMENT, lost=["b"])
+    found = check(outcome.sums[0].confirmations)
+    assert found == outcome.survivors == ("a", "c", "d")
+
+
+def test_every_group_has_survivors_of_its_own() -> None:
+    names = tuple(f"m{n:02}" for n in range(13))
+    settings = AggregationSettings(mode="secagg-groups", groups=3, malicious=1)
+    agreement = agreement_of(roster=names, aggregation=settings)
+    for outcome in round_of(agreement, rounds=2):
+        found = {
+            signed_survivors(agreement, outcome.round, names, story.confirmations)
+            for story in outcome.sums
+        }
+        assert found == set(groups(agreement.digest(), outcome.round, names, 3))
+        first, second, *_ = (story.confirmations for story in outcome.sums)
+        with pytest.raises(SecureSumError, match="not about one set"):
+            signed_survivors(agreement, outcome.round, names, [*first, *second])
+
+
+def turned(text, place):
+    data = bytearray.fromhex(text)
+    data[place] ^= 1
+    return data.hex()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda c: [], "not about one set"),
+        (lambda c: c[:2], "2 of 4 members confirmed: too few"),
+        (lambda c: [c[0]] * 4, "1 of 4 members confirmed: too few"),
+        (lambda c: [*c[:3], "zz"], "cannot be read"),
+        (lambda c: [*c[:3], ""], "cannot be read"),
+        (lambda c: [*c[:3], c[3][:-2]], "cannot be read"),
+        (lambda c: [*c[:3], turned(c[3], 20)], "cannot be read|did not sign|not about one"),
+        (lambda c: [*c[:3], signed(read(c[3]), key_of(SEED, "a"))], "d did not sign"),
+        (
+            lambda c: [*c[:3], signed(read(c[3]), key_of(SEED, "d"), member="e")],
+            "no member's confirmation",
+        ),
+        (
+            lambda c: [*c[:3], signed(read(c[3]), key_of(SEED, "d"), survivors=("a", "b", "d"))],
+            "not about one set",
+        ),
+        (
+            lambda c: [*c[:3], signed(read(c[3]), key_of(SEED, "d"), transcript="00" * 32)],
+            "not about one set",
+        ),
+        (lambda c: everyone(c, round=2), "of another round"),
+        (lambda c: everyone(c, agreement="00" * 32), "of another round"),
+        (lambda c: everyone(c, survivors=("a", "b", "c", "e")), "others than the sum's members"),
+        (lambda c: everyone(c, survivors=("a", "b", "c")), "others than the sum's members"),
+    ],
+)
+def test_confirmations_that_prove_nothing_are_refused(confirmations, change, what) -> None:
+    with pytest.raises(SecureSumError, match=what):
+        check(change(list(confirmations)))
+
+
+def test_other_messages_are_no_confirmations(confirmations) -> None:
+    message = Refusal(AGREEMENT.digest(), 1, "d", RefusalCode.FAILED)
+    with pytest.raises(SecureSumError, match="no member's confirmation"):
+        check([*confirmations[:3], signed(message, key_of(SEED, "d"))])
+
+
+def test_a_confirmation_is_of_its_agreement_round_and_cohort(confirmations) -> None:
+    with pytest.raises(SecureSumError, match="of another round"):
+        check(confirmations, number=2)
+    with pytest.raises(SecureSumError, match="of another round"):
+        check(confirmations, agreement=dataclasses.replace(AGREEMENT, purpose="other"))
+    with pytest.raises(SecureSumError, match="others than the sum's members"):
+        check(confirmations, cohort=("a", "b", "c"))
+    wider = agreement_of(roster=(*FOUR, "e", "f"), mode="secagg")
+    (story,) = round_of(wider, lost=["e"])[0].sums
+    with pytest.raises(SecureSumError, match="4 of 6 members confirmed: too few"):
+        signed_survivors(wider, 1, (*FOUR, "e", "f"), story.confirmations[:4])
+
+
+# The ε of sums.
+
+
+@pytest.mark.parametrize("colluding", [0, 1, 2])
+def test_the_noises_of_those_who_do_not_tell_add_up(colluding) -> None:
+    found = against_sums([FOUR] * 5, 1.0, 0.1, 1e-5, colluding)
+    assert list(found) == list(range(colluding + 1))
+    for c, spent in found.items():
+        assert spent == epsilon_of_sums({(1.0, 0.1, 4): 5}, 1e-5, c)
+        assert spent == pytest.approx(epsilon({((4 - c) ** 0.5, 0.1): 5}, 1e-5), rel=1e-9)
+    assert sorted(found.values()) == list(found.values())
+
+
+def test_it_is_that_of_the_member_for_whom_it_is_largest() -> None:
+    three = ("a", "b", "c")
+    found = against_sums([FOUR, FOUR, three, three], 1.0, 0.1, 1e-5, 0)[0]
+    most = epsilon_of_sums({(1.0, 0.1, 4): 2, (1.0, 0.1, 3): 2}, 1e-5, 0)
+    least = epsilon_of_sums({(1.0, 0.1, 4): 2}, 1e-5, 0)
+    assert found == most > least
+    assert against_sums([], 1.0, 0.1, 1e-5, 1) == {0: 0.0, 1: 0.0}
+
+
+def test_all_that_collude_leave_ones_own_noise() -> None:
+    assert against_sums([("a", "b", "c")] * 3, 1.0, 0.1, 1e-5, 5)[5] == pytest.approx(
+        epsilon({(1.0, 0.1): 3}, 1e-5)
+    )
+
+
+# Files.
+
+
+def lines_of(outcomes, cohort=FOUR, task="toy"):
+    return [
+        {
+            "task": task,
+            "round": outcome.round,
+            "cohort": list(cohort),
+            "confirmations": list(story.confirmations),
+            "aborted": story.aborted,
+        }
+        for outcome in outcomes
+        for story in outcome.sums
+    ]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A signed agreement, and the transcript of two rounds of which one lost ``b``."""
+    training = TrainingSettings(kind="gradient-sum", sampling_rate=0.5)
+    agreement = agreement_of(roster=FOUR, mode="secagg", training=training)
+    made = SignedAgreement.unsigned(agreement)
+    for name in FOUR:
+        made = made.sign(name, key_of(SEED, name))
+    whole, transcript = tmp_path / "agreement.json", tmp_path / "transcript.jsonl"
+    whole.write_text(json.dumps(made.plain()), encoding="utf-8")
+    federation = federation_of_sums(agreement)
+    states, first = federation.run(1)
+    federation.ways["b"] = silent
+    _, second = federation.run(1, states[0])
+
+    def write(lines):
+        transcript.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+
+    write(lines_of([*first, *second]))
+    return whole, transcript, write, lines_of([*first, *second])
+
+
+def federation_of_sums(agreement):
+    trainers = {name: SumTrainer(1.0, agreement) for name in agreement.roster.names}
+    return Federation(agreement, trainers=trainers)
+
+
+def test_a_run_is_verified_from_its_files_alone(files) -> None:
+    whole, transcript, _, _ = files
+    found = verify(whole, None, transcript)
+    assert (found.wrong, found.missing, found.sums) == ((), (), 2)
+    assert found.survivors == (3, 4)
+    expected = against_sums([FOUR, ("a", "c", "d")], 1.0, 0.5, 1e-5, 1)
+    assert found.epsilon_release == expected
+
+
+def test_what_does_not_hold_is_named(files) -> None:
+    whole, transcript, write, lines = files
+    write([lines[0] | {"confirmations": lines[0]["confirmations"][:2]}, lines[1]])
+    found = verify(whole, None, transcript)
+    assert found.wrong == ("round 1: 2 of 4 members confirmed: too few",)
+    assert found.sums == 1
+    write([lines[0] | {"round": 2}])
+    assert "of another round" in verify(whole, None, transcript).wrong[0]
+    write([lines[0] | {"task": "other"}, lines[1] | {"aborted": "why"}])
+    assert verify(whole, None, transcript).sums == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[[]]", '{"task": "toy"}', "[" * 10_000, "\xff"])
+def test_files_that_are_something_else_are_refused(files, text) -> None:
+    whole, transcript, _, _ = files
+    transcript.write_text(text, "latin-1")
+    with pytest.raises(ConfigError):
+        verify(whole, None, transcript)
+    transcript.write_text("", "utf-8")
+    whole.write_text(text, "latin-1")
+    with pytest.raises(ConfigError):
+        verify(whole, None, transcript)
+
+
+def test_the_coordinators_key_is_no_members() -> None:
+    (story,) = round_of(AGREEMENT)[0].sums
+    forged = [signed(read(text), coordinator_of(SEED)) for text in story.confirmations]
+    with pytest.raises(SecureSumError, match="a did not sign"):
+        check(forged)
