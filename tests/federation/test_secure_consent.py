@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from few_numbers import (
     COST,
     FOUR,
@@ -23,6 +24,9 @@ from few_numbers import (
 from fedcode.errors import LedgerDamaged, Misbehaviour, TrainingError
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.rounds.coordinator import State
+from fedcode.secure_sum import shamir
+from fedcode.secure_sum.keys import mask_key
+from fedcode.secure_sum.masks import add_masks
 from fedcode.simulation.identities import coordinator_of, key_of
 from fedcode.wire import (
     Confirmation,
@@ -203,6 +207,46 @@ def test_a_ledger_that_is_damaged_is_no_fault_of_the_coordinators(federation, mo
     assert refusal(member.answer(plan(federation.agreement))) == RefusalCode.FAILED
     assert isinstance(member.error, LedgerDamaged)
     assert member.objection is None
+
+
+# What is seen of one term.
+
+
+def shared_secret(steps, revealed, kind, name):
+    """What the coordinator makes of the shares of one secret."""
+    holders = [one.member for one in revealed][: steps.session.threshold]
+    weights = shamir.weights_at_zero([steps.session.index(holder) for holder in holders])
+    shares = {one.member: bytes.fromhex(dict(getattr(one, kind))[name]) for one in revealed}
+    return shamir.combine([shares[holder] for holder in holders], weights)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["its seed is secret", "its seed is known"])
+def test_a_term_that_comes_too_late_stays_hidden_by_its_own_mask(federation, whole) -> None:
+    """The others have revealed what takes its pairwise masks away."""
+    steps = Steps(federation)
+    deliveries = steps.deliveries()
+    seed = bytes(federation.members["d"]._sum.half._seed)
+    late = read(federation.members["d"].answer(deliveries["d"]))
+    for name in "abc":
+        answer = federation.members[name].answer(deliveries[name])
+        steps.sum.add_masked(read(answer))
+    survivors = encode(steps.sum.survivors())
+    for name in "abc":
+        steps.sum.add_confirmation(read(federation.members[name].answer(survivors)))
+    confirmations = encode(steps.sum.confirmations())
+    revealed = [read(federation.members[name].answer(confirmations)) for name in "abc"]
+
+    private = X25519PrivateKey.from_private_bytes(shared_secret(steps, revealed, "keys", "d"))
+    public = {keys.member: keys.masking for keys in steps.sum.book().keys}
+    place = steps.session.index
+    pairs = [
+        mask_key(private, public[name], late.transcript, place(name), place("d")) for name in "abc"
+    ]
+    seen = late.values.copy()
+    add_masks(seen, pairs, [seed] if whole else [])
+    (release,) = federation.trainers["d"].releases
+    term = release.term(federation.agreement.lattice()).values
+    assert (seen.view(np.int32) == term).all() == whole
 
 
 # Restarts.

@@ -133,7 +133,7 @@ def test_noise_is_found_for_a_budget(said, refused) -> None:
 
 def test_the_coordinator_says_what_a_federation_costs(said) -> None:
     lines = said("fedcode-server plan federation.toml").splitlines()
-    assert lines[0] == "small: 2 members, unit function, ε ≤ 8, δ = 0.001"
+    assert lines[0] == "small: 3 members, unit function, ε ≤ 8, δ = 0.001"
     assert lines[1].split() == [
         *("task", "rounds", "steps", "sampling", "rate", "noise", "multiplier", "ε")
     ]
