@@ -22,6 +22,7 @@ from few_numbers import (
 )
 
 from fedcode.errors import LedgerDamaged, Misbehaviour, TrainingError
+from fedcode.federation import AggregationSettings
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.rounds.coordinator import State
 from fedcode.secure_sum import shamir
@@ -418,9 +419,28 @@ def test_what_members_say_is_no_request(federation) -> None:
 @pytest.mark.parametrize("cohort", [("a", "b"), ("a",)])
 def test_a_cohort_in_which_a_sum_hides_nobody_is_refused(federation, cohort) -> None:
     asked = plan(federation.agreement, cohort=cohort)
-    assert refusal(federation.members["a"].answer(asked)) == RefusalCode.PROTOCOL
+    assert refusal(federation.members["a"].answer(asked)) == RefusalCode.PLAN
     assert latched(federation.ledgers["a"]) == []
     assert spent(federation) == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"mode": "secagg-groups"}, {"mode": "open-robust", "rule": "krum", "malicious": 4}],
+    ids=lambda settings: settings["mode"],
+)
+def test_a_cohort_that_is_too_small_for_what_was_agreed_on_is_refused(settings) -> None:
+    """In smaller groups a sum hides less, and among fewer updates a rule bears fewer lies."""
+    names = tuple(f"m{n:02}" for n in range(12))
+    agreement = agreement_of(roster=names, aggregation=AggregationSettings(**settings))
+    federation = Federation(agreement)
+    few = 11 if agreement.aggregation.masked else 10
+    asked = plan(agreement, cohort=names[:few])
+    member = federation.members["m00"]
+    assert refusal(member.answer(asked)) == RefusalCode.PLAN
+    assert member.error is None
+    assert spent(federation, "m00") == 0
+    assert refusal(member.answer(plan(agreement))) is None
 
 
 def test_a_round_that_has_begun_takes_no_other_plan(federation) -> None:
