@@ -117,10 +117,11 @@ def _survivors(agreed: Agreement, line: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _lines_of(path: Path, task: str) -> list[dict[str, Any]]:
-    """The sums of one task of which there can be a total: enough members have confirmed it."""
+    """The sums of one task of which there is a total, or can be: enough have confirmed it."""
     try:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [one for one in found if one["task"] == task and confirmed(one)]
+        own = [one for one in found if one["task"] == task]
+        return [one for one in own if confirmed(one) or not one["aborted"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be read as a transcript", "name transcript.jsonl"
