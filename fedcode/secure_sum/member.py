@@ -188,6 +188,7 @@ class SummingMember:
             add_masks(total, [self._seed, *later], earlier)
         finally:
             self._wipe_masks()
+        self._check_open()  # keys that somebody wiped meanwhile would mask nothing
         return sign(MaskedUpdate(*self._place(), Masked(term, total)), self._key)
 
     def confirm(self, survivors: SurvivorList) -> Confirmation:

@@ -446,6 +446,23 @@ def test_after_a_failed_masking_there_is_no_second_one(at, monkeypatch) -> None:
     refused(lambda: run.members["m000"].mask(Points([1] * 4)), "masked once")
 
 
+def test_keys_that_are_wiped_under_a_masking_mask_nothing_that_leaves(at, monkeypatch) -> None:
+    """Keystreams of zeros are known to everybody, and the term with them."""
+    from fedcode.secure_sum import member as module
+
+    run = at("masked")
+    member = run.members["m000"]
+    member.accept(run.coordinator.deliveries()["m000"])
+    add_masks = module.add_masks
+
+    def wiped(*arguments):
+        member.wipe()
+        add_masks(*arguments)
+
+    monkeypatch.setattr(module, "add_masks", wiped)
+    refused(lambda: member.mask(Points([1] * 4)), "over for this member")
+
+
 def test_after_a_failed_sharing_there_is_no_second_one(at, monkeypatch) -> None:
     """A wiped masking key would be shared, and its masks known to everybody."""
     from fedcode.secure_sum import member as module
