@@ -377,6 +377,31 @@ def test_two_deliveries_are_proof(at) -> None:
     blamed("coordinator", lambda: run.members["m000"].accept(fewer), "two deliveries", pieces=2)
 
 
+def test_what_others_were_sent_honestly_proves_nothing(at) -> None:
+    """A delivery for somebody else, and the messages of another group's sum of the same plan."""
+    run = at("masked")
+    one, other = (run.coordinator.deliveries()[name] for name in ("m000", "m001"))
+    run.members["m000"].accept(one)
+    refused(lambda: run.members["m000"].accept(other), "for another member")
+    names = tuple(f"n{i}" for i in range(4))
+    group = Round(4, members=tuple((name, signing_key(name).public) for name in names))
+    book = group.keys()
+    deliveries = group.shares()
+    survivors = group.masked()
+    confirmations = group.confirmed()
+    member = run.members["m000"]
+    for ask, message in (
+        (member.shares, book),
+        (member.accept, deliveries["n0"]),
+        (member.confirm, survivors),
+        (member.reveal, confirmations),
+    ):
+        refused(lambda ask=ask, message=message: ask(message), "of another sum")
+    run.masked()
+    run.confirmed()
+    assert (run.total() == run.expected()).all(), "nobody has given up"
+
+
 def test_a_delivery_for_another_member_or_from_a_stranger_is_refused(at) -> None:
     run = at("masked")
     deliveries = run.coordinator.deliveries()
