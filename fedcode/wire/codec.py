@@ -253,7 +253,6 @@ def _numbers(kind: _Kind, payload: memoryview) -> dict[str, _Numbers]:
     vector = np.frombuffer(payload, "<f4").astype(np.float32)
     if not np.isfinite(vector).all():
         raise WireError("the payload is not finite")
-    vector.flags.writeable = False
     return {"weights" if kind.sent is m.Plan else "values": vector}
 
 

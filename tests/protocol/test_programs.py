@@ -133,7 +133,7 @@ def test_noise_is_found_for_a_budget(said, refused) -> None:
 
 def test_the_coordinator_says_what_a_federation_costs(said) -> None:
     lines = said("fedcode-server plan federation.toml").splitlines()
-    assert lines[0] == "small: 2 members, unit function, ε ≤ 8, δ = 0.001"
+    assert lines[0] == "small: 3 members, unit function, ε ≤ 8, δ = 0.001"
     assert lines[1].split() == [
         *("task", "rounds", "steps", "sampling", "rate", "noise", "multiplier", "ε")
     ]
@@ -141,7 +141,8 @@ def test_the_coordinator_says_what_a_federation_costs(said) -> None:
     assert (task, rounds, steps, rate) == ("completion", "3", "3", "0.3")
     assert 0.3 < float(noise) < 2.0
     assert 4.0 < float(spent) <= 8.0
-    assert len(lines) == 3
+    assert lines[3].startswith("secure sum of 3: the coordinator learns the total")
+    assert len(lines) == 4
 
 
 def test_the_plan_for_machines(said) -> None:
