@@ -112,7 +112,7 @@ class Roster:
                 members,
             )
             same = canonical(found.plain()) == canonical(values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ConfigError("this is not a roster") from error
         if not same:
             raise ConfigError("this is not a roster")

@@ -5,17 +5,20 @@
 import copy
 import dataclasses
 import hashlib
+import io
 import json
 from functools import cache
 
 import pytest
 from hypothesis import given, strategies
+from rich.console import Console
 from test_agreement import agreement
 
 from fedcode.agreement import DOMAIN, Agreement, SignedAgreement
 from fedcode.errors import ConfigError, PrivacyError
 from fedcode.federation import AggregationSettings
 from fedcode.identity import Roster, Signatures, canonical
+from fedcode.report.agreements import summary
 from fedcode.signing import signed as verifies
 from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 
@@ -328,3 +331,27 @@ def test_an_agreement_that_was_changed_by_hand_is_told_from_another_file() -> No
     with pytest.raises(ConfigError, match="digest is not that") as found:
         SignedAgreement.read(whole)
     assert found.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purpose": "ok\x1b[2J"},
+        {"purpose": "to the \u202eleft"},
+        {"purpose": "\ud800"},
+        {"purpose": ""},
+        {"task": "two words"},
+    ],
+)
+def test_texts_that_a_terminal_would_obey_are_in_no_agreement(changes) -> None:
+    values = signed(dataclasses.replace(agreement(roster=ROSTER), **changes)).plain()
+    with pytest.raises(ConfigError):
+        SignedAgreement.read(values)
+
+
+def test_a_purpose_is_shown_as_it_is() -> None:
+    purpose = "research [/red] [black on black]and sale[/]"
+    out = io.StringIO()
+    made = signed(dataclasses.replace(agreement(roster=ROSTER), purpose=purpose))
+    Console(file=out, width=200).print(summary(made))
+    assert purpose in out.getvalue()
