@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from fedcode.errors import ConfigError, PrivacyError
 from fedcode.federation import (
     AggregationSettings,
@@ -26,10 +28,11 @@ from fedcode.privacy.lattice import Lattice, spacing_for
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import PrivacyUnit
 from fedcode.signing import SigningKey
-from fedcode.strict import checked
+from fedcode.strict import Name, Purpose, checked
 
 DOMAIN = "fedcode/agreement/2"
 
+_NAME, _PURPOSE = TypeAdapter[str](Name), TypeAdapter[str](Purpose)
 _PLAIN = {"str": str, "int": int, "bool": bool, "float": float}
 
 
@@ -122,6 +125,8 @@ class Agreement:
             value, wanted = getattr(self, field.name), _PLAIN.get(str(field.type))
             if wanted is not None and type(value) is not wanted:
                 raise ValueError(f"{field.name} is not of its type")
+        for text, form in ((self.federation, _NAME), (self.task, _NAME), (self.purpose, _PURPOSE)):
+            form.validate_python(text)
         PrivacyUnit(self.unit)
         if min(self.weights, self.rounds) < 1:
             raise ValueError("weights and rounds count from 1")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcode.errors import ConfigError
-from fedcode.signing import SigningKey, signed
+from fedcode.signing import SigningKey, signed, usable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COORDINATOR = "coordinator"
@@ -65,6 +65,10 @@ class Roster:
             or not all(map(HEX.fullmatch, [*keys, self.coordinator]))
         ):
             raise ConfigError("a roster's name or key is not of its form")
+        if not all(map(usable, [*keys, self.coordinator])):
+            raise ConfigError(
+                "a roster has a key with which everybody can sign", "its owner makes another one"
+            )
         if self.epoch < 1 or (self.epoch == 1) != (self.previous == ""):
             raise ConfigError("a roster's epochs count from 1, and each names the one before")
 
@@ -108,7 +112,7 @@ class Roster:
                 members,
             )
             same = canonical(found.plain()) == canonical(values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ConfigError("this is not a roster") from error
         if not same:
             raise ConfigError("this is not a roster")

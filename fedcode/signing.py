@@ -16,6 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 
 from fedcode.errors import ConfigError
 
+_PRIME = (1 << 255) - 19
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_WEAK = {0, 1, _PRIME - 1, _ORDER_8, _PRIME - _ORDER_8}
+"""The y-coordinates of Ed25519's points of low order."""
+
 
 class SigningKey:
     """A private key; it is never printed and never leaves its owner's file."""
@@ -65,9 +70,21 @@ class SigningKey:
         return self._key.sign(_framed(domain, data)).hex()
 
 
+def usable(public: str) -> bool:
+    """Whether a key, 64 hexadecimal digits, is in its one form, and not of low order.
+
+    Under a key of low order one signature fits many messages, and everybody can make it: it proves
+    nothing. OpenSSL takes such keys.
+    """
+    y = int.from_bytes(bytes.fromhex(public), "little") & ((1 << 255) - 1)
+    return y < _PRIME and y not in _WEAK
+
+
 def signed(public: str, signature: str, domain: str, data: bytes) -> bool:
-    """Whether ``signature`` is that of ``public`` on ``data`` in ``domain``."""
+    """Whether ``signature`` is that of ``public``, :func:`usable`, on ``data`` in ``domain``."""
     try:
+        if not usable(public):
+            return False
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
         key.verify(bytes.fromhex(signature), _framed(domain, data))
     except (InvalidSignature, ValueError):

@@ -109,4 +109,6 @@ class Lattice:
 def spacing_for(largest: float, terms: int) -> float:
     """The finest power of two with which coordinates up to ``largest`` fit into a sum."""
     _validate.positive(largest=largest)
-    return 2.0 ** math.ceil(math.log2(largest * terms / _LARGEST_SUM))
+    # From the exponent, which is exact: logarithms differ between machines in their last digit.
+    half, power = math.frexp(largest * terms / _LARGEST_SUM)
+    return math.ldexp(1.0, power - (half == 0.5))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.modes import tradeoff
@@ -27,7 +28,7 @@ def summary(signed: SignedAgreement) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in _lines(agreed):
-        table.add_row(name, value)
+        table.add_row(name, Text(value))  # a purpose is anybody's text, and no markup
     missing = signed.signatures.missing(agreed.roster, agreed.canonical())
     for name, key in agreed.roster.members:
         said = "has not signed" if name in missing else "has signed"
@@ -73,6 +74,7 @@ def verdict(
     epoch: int,
     missing: Sequence[str],
     sums: int,
+    unproven: Sequence[int],
     survivors: Sequence[int],
     epsilon_release: Mapping[int, float],
     wrong: Sequence[str],
@@ -85,8 +87,13 @@ def verdict(
         fewest, most = survivors[0], survivors[-1]
         several = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         lines.append(f"{sums} secure sums of {several} survivors, by their signatures")
+    if unproven:
+        which = ", ".join(map(str, unproven))
+        lines.append(
+            f"no survivors are proved of rounds {which}: there was no sum, or it is kept back"
+        )
     for colluding, value in epsilon_release.items():
         lines.append(
-            f"ε = {epsilon(value)} against whoever sees the sums alone, {colluding} colluding"
+            f"ε = {epsilon(value)} against whoever sees these sums alone, {colluding} colluding"
         )
     return lines

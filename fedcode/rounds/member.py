@@ -13,6 +13,7 @@ from fedcode.agreement import Agreement
 from fedcode.errors import (
     BudgetExhausted,
     LedgerDamaged,
+    Misbehaviour,
     OutOfRange,
     PolicyRefusal,
     PrivacyError,
@@ -99,7 +100,8 @@ class Member:
     Attributes:
         error: why the last ``failed`` was answered, for the organization's own eyes.
         objection: what was wrong with the last message that did not fit the secure sum; a
-            :class:`~fedcode.errors.Misbehaviour` names the culprit and has the evidence.
+            :class:`~fedcode.errors.Misbehaviour` names the culprit, has the evidence, and stays
+            until there is another one.
 
     Args:
         name: the member's name in the roster.
@@ -169,10 +171,16 @@ class Member:
         except OutOfRange:
             code = RefusalCode.RANGE
         except SecureSumError as error:
-            self.objection, code = error, RefusalCode.PROTOCOL
+            self._object(error)
+            code = RefusalCode.PROTOCOL
         except Exception as error:  # noqa: BLE001  a text could hold source code: none may leave
             self.error, code = error, RefusalCode.FAILED
         return encode(sign(Refusal(self._digest, number, self.name, code), self._key))
+
+    def _object(self, error: SecureSumError) -> None:
+        """Keeps what was wrong; a proof is not lost to what follows from it."""
+        if isinstance(error, Misbehaviour) or not isinstance(self.objection, Misbehaviour):
+            self.objection = error
 
     def _read(self, data: bytes) -> Received:
         """A message that the coordinator has signed."""
@@ -224,7 +232,7 @@ class Member:
         late = running is not None and plan.round <= running.round
         if late or self._ledger.answer(self.asset, self._digest, plan.round) is not None:
             raise _Refused(RefusalCode.PLAN)
-        self.close()
+        self._forget()
         agreed = self._agreement
         names = next(p for p in parts(agreed, plan.round, plan.cohort) if self.name in p)
         session = Session(
@@ -243,7 +251,14 @@ class Member:
         return keys
 
     def close(self) -> None:
-        """Forgets the keys of a secure sum that is over, or will never be."""
+        """Forgets the keys of a secure sum that is over, or will never be.
+
+        It waits for an answer that is being made: its masks must not be wiped under it.
+        """
+        with self._one_at_a_time:
+            self._forget()
+
+    def _forget(self) -> None:
         if self._sum is not None:
             self._sum.half.wipe()
             self._sum = None

@@ -12,7 +12,9 @@ from typing import Any
 
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.errors import ConfigError, SecureSumError
-from fedcode.rounds.transcript import against_sums, confirmed, signed_survivors
+from fedcode.groups import threshold
+from fedcode.rounds.transcript import against_sums, parts, signed_survivors
+from fedcode.wire.forms import LAST_ROUND
 
 _HINT = "name an agreement-TASK.json of a run's folder"
 
@@ -24,7 +26,7 @@ def read(path: Path) -> SignedAgreement:
         ConfigError: it is none.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a signed agreement", _HINT) from error
     if not isinstance(values, dict):
@@ -41,6 +43,8 @@ class Verified:
         epoch: of the roster.
         missing: members without a signature that fits.
         sums: secure sums whose survivors were checked.
+        unproven: rounds, up to the last one in the transcript, of which it does not show enough
+            confirmations for every sum: none came about, or somebody keeps them back.
         survivors: the fewest and the most of one sum; empty without sums.
         epsilon_release: ε against whoever sees the sums alone, by the number of members that tell
             their noise; empty where noises do not add up.
@@ -51,6 +55,7 @@ class Verified:
     epoch: int
     missing: tuple[str, ...]
     sums: int
+    unproven: tuple[int, ...]
     survivors: tuple[int, ...]
     epsilon_release: Mapping[int, float]
     wrong: tuple[str, ...]
@@ -62,6 +67,9 @@ class Verified:
 
 def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified:
     """Checks signatures, the roster's epochs, and the survivors of secure sums.
+
+    A transcript is the coordinator's: it can prove too much, and keep back what it likes. How many
+    confirmations a sum needs is not taken from it.
 
     Args:
         path: the signed agreement.
@@ -76,16 +84,19 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     missing = signed.signatures.missing(agreed.roster, agreed.canonical())
     wrong = [f"{name} has not signed, or not with the key of the roster" for name in missing]
     if before is not None:
-        try:
-            agreed.roster.check_follows(read(before).agreement.roster)
-        except ConfigError as error:
-            wrong.append(str(error))
-    survivors = []
+        wrong += _wrong_before(agreed, read(before))
+    survivors, unproven, shown = [], set[int](), {0}
     for line in _lines_of(transcript, agreed.task) if transcript else []:
         try:
-            survivors.append(_survivors(agreed, line))
+            if len(line.confirmations) < line.needed(agreed):
+                unproven.add(line.round)
+            else:
+                survivors.append(
+                    signed_survivors(agreed, line.round, line.cohort, line.confirmations)
+                )
         except SecureSumError as error:
-            wrong.append(f"round {line.get('round')}: {error}")
+            wrong.append(f"round {line.round}: {error}")
+        shown.add(line.round)
     sizes = tuple(sorted({len(names) for names in survivors}))
     spent: Mapping[int, float] = {}
     if survivors and agreed.training.kind == "gradient-sum":
@@ -101,28 +112,75 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
         agreed.roster.epoch,
         missing,
         len(survivors),
+        tuple(sorted(unproven | set(range(1, max(shown))) - shown)),
         sizes,
         spent,
         tuple(wrong),
     )
 
 
-def _survivors(agreed: Agreement, line: Mapping[str, Any]) -> tuple[str, ...]:
+def _wrong_before(agreed: Agreement, before: SignedAgreement) -> list[str]:
+    """Why the roster does not follow on what its members signed before."""
+    earlier = before.agreement
+    missing = before.signatures.missing(earlier.roster, earlier.canonical())
+    wrong = [f"{name} has not signed the epoch before" for name in missing]
     try:
-        number, cohort = int(line["round"]), [str(name) for name in line["cohort"]]
-        confirmations = [str(one) for one in line["confirmations"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError("a line of the transcript is not of this version") from error
-    return signed_survivors(agreed, number, cohort, confirmations)
+        agreed.roster.check_follows(earlier.roster)
+    except ConfigError as error:
+        wrong.append(str(error))
+    return wrong
 
 
-def _lines_of(path: Path, task: str) -> list[dict[str, Any]]:
-    """The sums of one task of which there is a total, or can be: enough have confirmed it."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What the coordinator shows of one sum."""
+
+    round: int
+    cohort: tuple[str, ...]
+    confirmations: tuple[str, ...]
+
+    def needed(self, agreed: Agreement) -> int:
+        """The fewest confirmations with which there can be a total.
+
+        Raises:
+            SecureSumError: the cohort cannot be.
+        """
+        if not set(self.cohort) <= set(agreed.roster.names):
+            raise SecureSumError("the cohort names others than the roster's members")
+        try:
+            agreed.aggregation.check_members(len(set(self.cohort)))
+            return min(threshold(len(each)) for each in parts(agreed, self.round, self.cohort))
+        except ValueError as error:
+            raise SecureSumError("the cohort cannot be") from error
+
+
+def _lines_of(path: Path, task: str) -> list[_Line]:
+    """The sums of one task."""
     try:
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        own = [one for one in found if one["task"] == task]
-        return [one for one in own if confirmed(one) or not one["aborted"]]
+        return [_line(one) for one in found if one["task"] == task]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be read as a transcript", "name transcript.jsonl"
         ) from error
+
+
+def _line(values: Mapping[str, Any]) -> _Line:
+    number, cohort, confirmations = (
+        values["round"],
+        values["cohort"],
+        values["confirmations"],
+    )
+    texts = [*cohort, *confirmations]
+    counted = type(number) is int and 1 <= number <= LAST_ROUND
+    if not counted or not all(isinstance(one, str) for one in texts):
+        raise ValueError("a line is not of this version")
+    return _Line(number, tuple(sorted(set(cohort))), tuple(confirmations))
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys stand there once: readers must not differ about what was signed."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found

@@ -33,6 +33,7 @@ from fedcode.secure_sum.requests import (
     check_confirmations,
     check_coordinator,
     check_delivery,
+    check_recipient,
     check_same,
     check_sharers,
     check_survivors,
@@ -155,6 +156,7 @@ class SummingMember:
         """
         with self._request(delivery):
             book, transcript = _done(self._book), _done(self._shares).transcript
+            check_recipient(self._name, delivery)
             check_same(self._delivery, delivery, "deliveries")
             if self._delivery is None:
                 check_delivery(self._session, self._name, book, transcript, delivery)
@@ -188,6 +190,7 @@ class SummingMember:
             add_masks(total, [self._seed, *later], earlier)
         finally:
             self._wipe_masks()
+        self._check_open()  # keys that somebody wiped meanwhile would mask nothing
         return sign(MaskedUpdate(*self._place(), Masked(term, total)), self._key)
 
     def confirm(self, survivors: SurvivorList) -> Confirmation:

@@ -28,13 +28,26 @@ from fedcode.wire import (
 def check_coordinator(session: Session, message: FromCoordinator) -> None:
     """Whether the coordinator has signed ``message`` for the sum.
 
+    Groups of one plan have sums of their own: what names none of ours is of another group's.
+
     Raises:
         SecureSumError: it has not.
     """
-    if not session.concerns(message):
+    named = _named(message)
+    if not session.concerns(message) or (named and not named & set(session.names)):
         raise SecureSumError("a message of the coordinator is of another sum")
     if not verified(message, session.coordinator):
         raise SecureSumError("a message in the coordinator's name is not signed by it")
+
+
+def check_recipient(name: str, delivery: ShareDelivery) -> None:
+    """Whether ``delivery`` is for member ``name``: what others get contradicts nothing.
+
+    Raises:
+        SecureSumError: it is for another member.
+    """
+    if delivery.member != name:
+        raise SecureSumError("the delivery is for another member")
 
 
 def check_same(before: FromCoordinator | None, message: FromCoordinator, what: str) -> None:
@@ -74,14 +87,11 @@ def check_book(session: Session, own: Keys, book: KeyBook) -> None:
 def check_delivery(
     session: Session, name: str, book: KeyBook, transcript: str, delivery: ShareDelivery
 ) -> None:
-    """Whether ``delivery`` is for member ``name`` and from enough of those in ``book``.
+    """Whether ``delivery``, for member ``name``, is from enough of those in ``book``.
 
     Raises:
-        SecureSumError: it is for another member.
         Misbehaviour: of too few, of others, or of another book than ``transcript`` says.
     """
-    if delivery.member != name:
-        raise SecureSumError("the delivery is for another member")
     if delivery.transcript != transcript:
         raise blame(COORDINATOR, "two key books", book, delivery)
     senders = [sender for sender, _ in delivery.ciphertexts]
@@ -139,3 +149,14 @@ def check_confirmations(
         one = replace(own, member=name, signature=signature)
         if not verified(one, session.key(name) or ""):
             raise blame(COORDINATOR, f"a forged confirmation of {name}", confirmations)
+
+
+def _named(message: FromCoordinator) -> set[str]:
+    """Members that ``message`` is about."""
+    match message:
+        case KeyBook():
+            return {keys.member for keys in message.keys}
+        case ShareDelivery():
+            return {message.member}
+        case SurvivorList() | ConfirmationList():
+            return set(message.survivors)

@@ -16,7 +16,7 @@ MOST_MEMBERS = 100
 """Of one sum; lists of names hold no more."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LAST_ROUND = 1_000_000
+LAST_ROUND = 1_000_000
 
 
 class Form(Protocol):
@@ -61,7 +61,7 @@ class Round:
 
     def read(self, key: str, value: Any) -> int:
         """The same number."""
-        if type(value) is not int or not 1 <= value <= _LAST_ROUND:
+        if type(value) is not int or not 1 <= value <= LAST_ROUND:
             raise WireError(f"{key} is not a number from 1")
         return value
 

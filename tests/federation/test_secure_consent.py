@@ -3,6 +3,8 @@
 """What a member answers in a secure sum, once; what it refuses: replays, restarts, forgeries."""
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,7 +130,28 @@ def test_another_delivery_for_an_answered_round_ends_the_members_part(federation
     assert member.objection.culprit == "coordinator"
     assert len(member.objection.evidence) == 2
     assert spent(federation) == 1
+    proof = member.objection
     assert refusal(member.answer(asked)) == RefusalCode.PROTOCOL, "it has given up"
+    assert member.objection is proof, "what follows from a proof does not take its place"
+
+
+def test_a_member_that_is_closed_ends_its_answer_first() -> None:
+    class Long(PullTrainer):
+        def train(self, weights, receipt):
+            begun.set()
+            assert not closed.wait(0.2), "closed in the middle of an answer"
+            return super().train(weights, receipt)
+
+    begun, closed = threading.Event(), threading.Event()
+    federation = Federation(agreement_of(mode="secagg"), trainers={"a": Long(0.0)})
+    asked, member = Steps(federation).deliveries()["a"], federation.members["a"]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(member.answer, asked)
+        assert begun.wait(10)
+        member.close()
+        closed.set()
+    assert isinstance(read(answer.result()), ReceivedMasked)
+    assert refusal(member.answer(asked)) == RefusalCode.PLAN
 
 
 def test_a_term_that_could_not_be_made_is_not_paid_for_again() -> None:

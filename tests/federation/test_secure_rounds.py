@@ -72,8 +72,8 @@ def terms(federation, number, names):
         if release.sum is None:
             points = np.rint(release.vector / np.float64(lattice.blocks[0][1]))
         else:
-            finer = lattice.blocks[0][1] / release.sum.spacing
-            points = np.floor(release.sum.points / finer + 0.5)
+            ratio = release.sum.spacing / lattice.blocks[0][1]
+            points = np.floor(release.sum.points * ratio + 0.5)
         found.append(points.astype(np.int64))
     return np.sum(found, axis=0)
 

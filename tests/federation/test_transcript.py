@@ -13,6 +13,7 @@ from fedcode.errors import ConfigError, SecureSumError
 from fedcode.federation import AggregationSettings, TrainingSettings
 from fedcode.groups import groups
 from fedcode.privacy.accountant import epsilon, epsilon_of_sums
+from fedcode.report.agreements import verdict
 from fedcode.rounds.transcript import against_sums, signed_survivors
 from fedcode.rounds.verification import verify
 from fedcode.simulation.identities import coordinator_of, key_of
@@ -223,7 +224,7 @@ def federation_of_sums(agreement):
 def test_a_run_is_verified_from_its_files_alone(files) -> None:
     whole, transcript, _, _ = files
     found = verify(whole, None, transcript)
-    assert (found.wrong, found.missing, found.sums) == ((), (), 2)
+    assert (found.wrong, found.missing, found.sums, found.unproven) == ((), (), 2, ())
     assert found.survivors == (3, 4)
     expected = against_sums([FOUR, ("a", "c", "d")], 1.0, 0.5, 1e-5, 1)
     assert found.epsilon_release == expected
@@ -231,17 +232,67 @@ def test_a_run_is_verified_from_its_files_alone(files) -> None:
 
 def test_what_does_not_hold_is_named(files) -> None:
     whole, transcript, write, lines = files
-    write([lines[0] | {"confirmations": lines[0]["confirmations"][:2]}, lines[1]])
-    found = verify(whole, None, transcript)
-    assert found.wrong == ("round 1: 2 of 4 members confirmed: too few",)
-    assert found.sums == 1
     write([lines[0] | {"round": 2}])
     assert "of another round" in verify(whole, None, transcript).wrong[0]
-    few = lines[1]["confirmations"][:2]
-    write([lines[0] | {"task": "other"}, lines[1] | {"aborted": "why", "confirmations": few}])
-    assert verify(whole, None, transcript).sums == 0
-    write([lines[0] | {"aborted": "why"}])
-    assert verify(whole, None, transcript).sums == 1, "it could have had the total all the same"
+    for cohort in ([*FOUR, "stranger"], [], ["a"]):
+        write([lines[0] | {"cohort": cohort}])
+        assert "cohort" in verify(whole, None, transcript).wrong[0]
+
+
+@pytest.mark.parametrize("says", [{}, {"threshold": 99}, {"threshold": 0}, {"aborted": "why"}])
+def test_the_coordinator_does_not_say_which_sums_count(files, says) -> None:
+    whole, transcript, write, lines = files
+    write([line | says for line in lines])
+    found = verify(whole, None, transcript)
+    assert (found.wrong, found.sums, found.unproven) == ((), 2, ())
+
+
+def test_rounds_whose_survivors_are_kept_back_are_named(files) -> None:
+    whole, transcript, write, lines = files
+    write([lines[0] | {"confirmations": lines[0]["confirmations"][:2]}, lines[1]])
+    found = verify(whole, None, transcript)
+    assert (found.wrong, found.sums, found.unproven) == ((), 1, (1,))
+    write([lines[0] | {"task": "other"}, lines[1]])
+    found = verify(whole, None, transcript)
+    assert (found.wrong, found.sums, found.unproven) == ((), 1, (1,))
+    assert any("proved of rounds 1:" in line for line in verdict(**found.plain()))
+
+
+def test_the_epoch_before_must_be_signed_too(files) -> None:
+    whole, _, _, _ = files
+    earlier = agreement_of(roster=FOUR, mode="secagg")
+    made = SignedAgreement.unsigned(earlier).sign("a", key_of(SEED, "a"))
+    before = whole.with_name("before.json")
+    before.write_text(json.dumps(made.plain()), encoding="utf-8")
+    later = dataclasses.replace(earlier, roster=earlier.roster.following(earlier.roster.members))
+    after = SignedAgreement.unsigned(later)
+    for name in FOUR:
+        after = after.sign(name, key_of(SEED, name))
+    whole.write_text(json.dumps(after.plain()), encoding="utf-8")
+    assert verify(whole, before, None).wrong == tuple(
+        f"{name} has not signed the epoch before" for name in "bcd"
+    )
+
+
+def test_an_agreement_in_which_a_key_stands_twice_is_none(files) -> None:
+    whole, _, _, _ = files
+    text = whole.read_text("utf-8")
+    whole.write_text(text.replace('"purpose": ', '"purpose": "sale", "purpose": '), "utf-8")
+    with pytest.raises(ConfigError):
+        verify(whole, None, None)
+
+
+@pytest.mark.parametrize("number", ["Infinity", "1e400", "true", "0", '"1"', "9" * 5000])
+def test_numbers_that_are_none_are_refused(files, number) -> None:
+    whole, transcript, _, lines = files
+    text = json.dumps(lines[0]).replace('"round": 1', f'"round": {number}')
+    transcript.write_text(text, "utf-8")
+    with pytest.raises(ConfigError):
+        verify(whole, None, transcript)
+    text = whole.read_text("utf-8").replace('"epoch": 1', f'"epoch": {number}')
+    whole.write_text(text, "utf-8")
+    with pytest.raises(ConfigError):
+        verify(whole, None, None)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[[]]", '{"task": "toy"}', "[" * 10_000, "\xff"])

@@ -377,6 +377,31 @@ def test_two_deliveries_are_proof(at) -> None:
     blamed("coordinator", lambda: run.members["m000"].accept(fewer), "two deliveries", pieces=2)
 
 
+def test_what_others_were_sent_honestly_proves_nothing(at) -> None:
+    """A delivery for somebody else, and the messages of another group's sum of the same plan."""
+    run = at("masked")
+    one, other = (run.coordinator.deliveries()[name] for name in ("m000", "m001"))
+    run.members["m000"].accept(one)
+    refused(lambda: run.members["m000"].accept(other), "for another member")
+    names = tuple(f"n{i}" for i in range(4))
+    group = Round(4, members=tuple((name, signing_key(name).public) for name in names))
+    book = group.keys()
+    deliveries = group.shares()
+    survivors = group.masked()
+    confirmations = group.confirmed()
+    member = run.members["m000"]
+    for ask, message in (
+        (member.shares, book),
+        (member.accept, deliveries["n0"]),
+        (member.confirm, survivors),
+        (member.reveal, confirmations),
+    ):
+        refused(lambda ask=ask, message=message: ask(message), "of another sum")
+    run.masked()
+    run.confirmed()
+    assert (run.total() == run.expected()).all(), "nobody has given up"
+
+
 def test_a_delivery_for_another_member_or_from_a_stranger_is_refused(at) -> None:
     run = at("masked")
     deliveries = run.coordinator.deliveries()
@@ -444,6 +469,23 @@ def test_after_a_failed_masking_there_is_no_second_one(at, monkeypatch) -> None:
         run.members["m000"].mask(Points([1] * 4))
     monkeypatch.undo()
     refused(lambda: run.members["m000"].mask(Points([1] * 4)), "masked once")
+
+
+def test_keys_that_are_wiped_under_a_masking_mask_nothing_that_leaves(at, monkeypatch) -> None:
+    """Keystreams of zeros are known to everybody, and the term with them."""
+    from fedcode.secure_sum import member as module
+
+    run = at("masked")
+    member = run.members["m000"]
+    member.accept(run.coordinator.deliveries()["m000"])
+    add_masks = module.add_masks
+
+    def wiped(*arguments):
+        member.wipe()
+        add_masks(*arguments)
+
+    monkeypatch.setattr(module, "add_masks", wiped)
+    refused(lambda: member.mask(Points([1] * 4)), "over for this member")
 
 
 def test_after_a_failed_sharing_there_is_no_second_one(at, monkeypatch) -> None:

@@ -5,17 +5,21 @@
 import copy
 import dataclasses
 import hashlib
+import io
 import json
 from functools import cache
 
 import pytest
 from hypothesis import given, strategies
+from rich.console import Console
 from test_agreement import agreement
 
 from fedcode.agreement import DOMAIN, Agreement, SignedAgreement
 from fedcode.errors import ConfigError, PrivacyError
 from fedcode.federation import AggregationSettings
 from fedcode.identity import Roster, Signatures, canonical
+from fedcode.report.agreements import summary
+from fedcode.signing import signed as verifies
 from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 
 NAMES = ("acme", "globex", "initech")
@@ -55,6 +59,25 @@ def test_every_field_of_a_roster_counts() -> None:
         dataclasses.replace(ROSTER, members=(("aaaa", one[1]), *others)),
     ]
     assert len({r.digest() for r in changed} | {ROSTER.digest()}) == len(changed) + 1
+
+
+PRIME = 2**255 - 19
+ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+WEAK = (0, 1, PRIME - 1, ORDER_8, PRIME - ORDER_8, PRIME, PRIME + 1)
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("y", WEAK, ids=["0", "1", "-1", "eighth", "-eighth", "p", "p+1"])
+def test_a_key_with_which_everybody_can_sign_is_nobodys(y, sign) -> None:
+    key = (y | sign << 255).to_bytes(32, "little")
+    for turn in range(256):  # an eighth of all messages at least fit to R = this or that point
+        message = bytes([turn])
+        for point in (key, (1).to_bytes(32, "little")):
+            assert not verifies(key.hex(), (point + bytes(32)).hex(), "any domain", message)
+    for members in ((("a", key.hex()),), (("a", key_of(1, "a").public),)):
+        coordinator = key.hex() if members[0][1] != key.hex() else coordinator_of(1).public
+        with pytest.raises(ConfigError, match="with which everybody can sign"):
+            Roster("f", 1, "", coordinator, members)
 
 
 KEY, OTHER = "aa" * 32, "bb" * 32
@@ -308,3 +331,27 @@ def test_an_agreement_that_was_changed_by_hand_is_told_from_another_file() -> No
     with pytest.raises(ConfigError, match="digest is not that") as found:
         SignedAgreement.read(whole)
     assert found.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purpose": "ok\x1b[2J"},
+        {"purpose": "to the \u202eleft"},
+        {"purpose": "\ud800"},
+        {"purpose": ""},
+        {"task": "two words"},
+    ],
+)
+def test_texts_that_a_terminal_would_obey_are_in_no_agreement(changes) -> None:
+    values = signed(dataclasses.replace(agreement(roster=ROSTER), **changes)).plain()
+    with pytest.raises(ConfigError):
+        SignedAgreement.read(values)
+
+
+def test_a_purpose_is_shown_as_it_is() -> None:
+    purpose = "research [/red] [black on black]and sale[/]"
+    out = io.StringIO()
+    made = signed(dataclasses.replace(agreement(roster=ROSTER), purpose=purpose))
+    Console(file=out, width=200).print(summary(made))
+    assert purpose in out.getvalue()

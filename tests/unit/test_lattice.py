@@ -279,3 +279,11 @@ def test_the_type_checker_lets_only_terms_be_masked_and_no_term_be_sent(tmp_path
     assert not errors
     lines = [int(line.split(":")[1]) for line in found.splitlines() if "program.py:" in line]
     assert lines == list(range(15, 26)), found
+
+
+@pytest.mark.parametrize("power", [-30, 0, 40])
+def test_a_spacing_is_exact_where_a_logarithm_would_be_rounded(power) -> None:
+    """Members on different machines find the same one."""
+    full = 2.0**power * (RING // 2 - 1)
+    assert spacing_for(full, 1) == 2.0**power
+    assert spacing_for(math.nextafter(full, math.inf), 1) == 2.0 ** (power + 1)
