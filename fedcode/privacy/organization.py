@@ -60,7 +60,8 @@ class Permitted(Strict):
         purposes: as agreements name them.
         tasks: by name.
         units: what adjacency may add or remove.
-        minimum_cohort: the fewest members of a round, ourselves included.
+        minimum_cohort: the fewest members of a round, ourselves included; of a secure sum, the
+            fewest whose terms can be in it, t of n: the coordinator says who dropped out.
     """
 
     purposes: Annotated[tuple[Purpose, ...], Field(min_length=1)]

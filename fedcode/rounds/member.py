@@ -8,6 +8,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 from fedcode.agreement import Agreement
 from fedcode.errors import (
@@ -20,6 +21,7 @@ from fedcode.errors import (
     SecureSumError,
     WireError,
 )
+from fedcode.groups import threshold
 from fedcode.privacy.accountant import Cost
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.receipt import Receipt
@@ -45,6 +47,17 @@ from fedcode.wire import (
     sign,
     verified,
 )
+
+
+class _ChargedTo(TypedDict):
+    """What a charge is for, as the ledger wants it; beside its round and cost."""
+
+    asset: str
+    agreement: str
+    purpose: str
+    task: str
+    cohort: int
+    allowance: int
 
 
 class _Refused(Exception):
@@ -225,7 +238,11 @@ class Member:
             raise _Refused(RefusalCode.PLAN)
 
     def _begin(self, plan: Plan, asked: str) -> bytes:
-        """The keys for a secure sum: one plan a round, and no round before one that has begun."""
+        """The keys for a secure sum: one plan a round, and no round before one that has begun.
+
+        Whoever could not pay refuses here: without it there may be no sum, and the others would pay
+        for nothing.
+        """
         running = self._sum
         if running is not None and plan.round == running.round and asked == running.plan:
             return encode(running.half.keys())
@@ -235,6 +252,7 @@ class Member:
         self._forget()
         agreed = self._agreement
         names = next(p for p in parts(agreed, plan.round, plan.cohort) if self.name in p)
+        self._ledger.check_charge(self._cost, **self._charged_to(threshold(len(names))))
         session = Session(
             agreement=self._digest,
             round=plan.round,
@@ -288,7 +306,7 @@ class Member:
         """What leaves in a secure sum."""
         if running.paid:
             raise _Refused(RefusalCode.PLAN)
-        receipt = self._charge(running.round, len(running.members))
+        receipt = self._charge(running.round, threshold(len(running.members)))
         running.paid = True
         release = self._train(running.weights, receipt)
         term = release.term(self._lattice)
@@ -318,16 +336,18 @@ class Member:
                 raise PrivacyError(f"{name} is {wanted} in the agreement, and {ours} here")
 
     def _charge(self, number: int, cohort: int) -> Receipt:
-        return self._ledger.charge(
-            self._cost,
-            asset=self.asset,
-            agreement=self._digest,
-            purpose=self._agreement.purpose,
-            task=self._agreement.task,
-            round=number,
-            cohort=cohort,
-            allowance=self._allowance,
-        )
+        return self._ledger.charge(self._cost, round=number, **self._charged_to(cohort))
+
+    def _charged_to(self, cohort: int) -> _ChargedTo:
+        """What a round is charged to; ``cohort`` are those who are in it for certain."""
+        return {
+            "asset": self.asset,
+            "agreement": self._digest,
+            "purpose": self._agreement.purpose,
+            "task": self._agreement.task,
+            "cohort": cohort,
+            "allowance": self._allowance,
+        }
 
     def _train(self, weights: Vector, receipt: Receipt) -> Release:
         """Trains; where it fails before it has computed anything, the charge is given back."""

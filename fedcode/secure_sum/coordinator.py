@@ -21,6 +21,7 @@ from fedcode.secure_sum.keys import (
     transcript,
 )
 from fedcode.secure_sum.masks import add_masks
+from fedcode.secure_sum.recovery import recovered
 from fedcode.secure_sum.session import Session
 from fedcode.signing import SigningKey
 from fedcode.wire import (
@@ -264,37 +265,42 @@ class Summation:
         """The sum of the survivors' terms, shape (d,).
 
         Raises:
-            SecureSumError: fewer than the threshold have revealed, or a share is not the right one.
+            SecureSumError: fewer than the threshold have revealed, or too many wrong shares.
         """
         if self._total is None:
             self._check_enough(self._reveals, "have revealed their shares")
-            holders = self.revealed[: self._session.threshold]
-            weights = shamir.weights_at_zero([self._session.index(name) for name in holders])
-            reveals = [self._reveals[name] for name in holders]
-            seeds = self._combined([dict(reveal.seeds) for reveal in reveals], weights)
-            keys = self._combined([dict(reveal.keys) for reveal in reveals], weights)
-            self._check_secrets(seeds, keys)
+            seeds = self._recovered({n: dict(r.seeds) for n, r in self._reveals.items()})
+            keys = self._recovered({n: dict(r.keys) for n, r in self._reveals.items()}, keys=True)
             self._total = self._unmasked(seeds, keys)
         return self._total
 
-    def _combined(self, shares: list[dict[str, str]], weights: list[int]) -> dict[str, bytearray]:
-        """The secrets, by owner; ``shares`` are by holder, then by owner."""
-        return {
-            owner: shamir.combine([bytes.fromhex(held[owner]) for held in shares], weights)
-            for owner in shares[0]
-        }
+    def _recovered(
+        self, shares: dict[str, dict[str, str]], *, keys: bool = False
+    ) -> dict[str, bytearray]:
+        """Seeds, or masking keys, by owner: what their owners signed in the first step.
 
-    def _check_secrets(self, seeds: dict[str, bytearray], keys: dict[str, bytearray]) -> None:
-        """Compares them with what their owners signed in the first step."""
-        for name, seed in seeds.items():
-            index = self._session.index(name)
-            if commitment(self._session, index, seed) != self._keys[name].commitment:
-                raise SecureSumError(f"the shares of {name}'s seed do not fit its commitment")
-        for name, key in keys.items():
-            if public_of(key) != self._keys[name].masking:
+        Args:
+            shares: by holder, then by owner.
+            keys: whether they are of masking keys.
+        """
+        session = self._session
+
+        def fits(owner: str, secret: bytearray) -> bool:
+            signed = self._keys[owner]
+            if keys:
+                return public_of(secret) == signed.masking
+            return commitment(session, session.index(owner), secret) == signed.commitment
+
+        by_index = {session.index(holder): held for holder, held in shares.items()}
+        found = recovered(session.threshold, by_index, fits)
+        for owner in self.dropped if keys else self.survivor_names:
+            if owner not in found:
                 raise SecureSumError(
-                    f"the shares of {name}'s masking key do not fit its public key"
+                    f"the shares of {owner}'s masking key do not fit its public key"
+                    if keys
+                    else f"the shares of {owner}'s seed do not fit its commitment"
                 )
+        return found
 
     def _unmasked(
         self, seeds: dict[str, bytearray], keys: dict[str, bytearray]

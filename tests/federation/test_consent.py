@@ -160,7 +160,7 @@ def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes, m
     trainers = {name: PullTrainer(1.0, generator=None) for name in "abc"}
     federation = Federation(agreement_of(mode=mode, **changes), seeded=False, trainers=trainers)
     member, ledger = federation.members["a"], federation.ledgers["a"]
-    answer = member.answer(request(federation, "a"))
+    answer = member.answer(plan(federation.agreement))
     assert refusal(answer) == RefusalCode.POLICY
     assert ledger.spent("code") == 0
     assert not trainers["a"].changes

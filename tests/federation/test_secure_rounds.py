@@ -19,11 +19,13 @@ from few_numbers import (
     agreement_of,
     read,
 )
+from officers import KEYS, policy
 from test_rounds import SERVERS
 
 import fedcode.rounds.coordinator
 from fedcode.federation import AggregationSettings, ServerSettings, TrainingSettings
 from fedcode.groups import groups
+from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.rounds.coordinator import State
 from fedcode.rounds.exchange import ABSENT
@@ -376,7 +378,7 @@ def test_nobody_is_asked_where_too_few_have_budget_left() -> None:
     assert [dict(o.refusals) for o in outcomes[1:]] == [{"b": RefusalCode.BUDGET}] * 3
     np.testing.assert_array_equal(states[0].weights, states[-1].weights)
     for name in "ac":
-        assert trained(federation, name) == 2, "the third round asked nobody"
+        assert trained(federation, name) == 1, "nobody pays for what cannot be"
 
 
 def test_nobody_is_asked_where_too_few_are_left_for_the_rule() -> None:
@@ -409,3 +411,35 @@ def test_a_value_that_does_not_fit_is_refused_and_the_others_go_on() -> None:
     assert outcome.survivors == ("a", "c", "d")
     assert outcome.refusals == {"b": RefusalCode.RANGE}
     assert federation.ledgers["b"].spent("code") == COST.nano, "it has trained"
+
+
+@pytest.mark.parametrize("changes", [{"purposes": ["other"]}, {"minimum_cohort": 4}])
+def test_others_pay_nothing_where_a_policy_refuses(changes) -> None:
+    trainers = {name: PullTrainer(1.0, generator=None) for name in "abc"}
+    federation = Federation(agreement_of(mode="secagg"), seeded=False, trainers=trainers)
+    ledger = BudgetLedger.open(":memory:")
+    signed = policy(*KEYS[:2], caps={"epsilon": 200.0}, permitted=changes)
+    ledger.open_account("code", policy=signed, unit=POLICY.unit, order=4.0)
+    federation.members["c"]._ledger = ledger
+    _, outcomes = federation.run(3)
+    assert [dict(o.refusals) for o in outcomes] == [{"c": RefusalCode.POLICY}] * 3
+    assert [federation.ledgers[name].spent("code") for name in "ab"] == [0, 0]
+    assert not any(trained(federation, name) for name in "abc")
+
+
+@pytest.mark.parametrize(("members", "sum_of"), [(4, 3), (5, 4), (6, 5), (9, 7)])
+def test_the_smallest_cohort_is_of_those_whose_terms_must_be_in_the_sum(members, sum_of) -> None:
+    """The coordinator says who dropped out: it can leave out all whom it may."""
+    roster = tuple("abcdefghi"[:members])
+    for minimum, refused in ((sum_of, False), (sum_of + 1, True)):
+        trainers = {name: PullTrainer(1.0, generator=None) for name in roster}
+        federation = Federation(
+            agreement_of(roster=roster, mode="secagg"), seeded=False, trainers=trainers
+        )
+        ledger = BudgetLedger.open(":memory:")
+        signed = policy(*KEYS[:2], caps={"epsilon": 200.0}, permitted={"minimum_cohort": minimum})
+        ledger.open_account("code", policy=signed, unit=POLICY.unit, order=4.0)
+        federation.members["a"]._ledger = ledger
+        _, (outcome,) = federation.run(1)
+        assert ("a" not in outcome.survivors) == refused
+        assert (ledger.spent("code") == 0) == refused

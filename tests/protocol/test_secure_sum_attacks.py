@@ -744,6 +744,43 @@ def test_a_wrong_share_of_a_key_gives_no_sum(asked) -> None:
     refused(run.coordinator.total, "m006's masking key do|of no secret")
 
 
+@pytest.mark.parametrize("liars", [["m000"], ["m003"], ["m001", "m004"], ["m000", "m006"]])
+def test_wrong_shares_among_enough_others_end_nothing(at, liars) -> None:
+    run = at("revealed")
+    confirmations = run.coordinator.confirmations()
+    for name in run.coordinator.survivor_names:
+        reveal = run.members[name].reveal(confirmations)
+        if name in liars:
+            wrong = tuple(
+                (owner, f"{number:066x}") for number, (owner, _) in enumerate(reveal.seeds)
+            )
+            reveal = forged(reveal, signing_key(name), seeds=wrong)
+        run.coordinator.add_reveal(reveal)
+    assert (run.coordinator.total() == run.expected()).all()
+
+
+def test_a_wrong_share_for_one_holder_ends_nothing(at, monkeypatch) -> None:
+    """Its holder cannot see that it is wrong, and reveals it."""
+    from fedcode.secure_sum import shamir
+
+    run = at("keys")
+    book = run.keys()
+    good = shamir.split
+
+    def crooked(*given):
+        shares = good(*given)
+        shares[0] = bytearray(33)
+        return shares
+
+    monkeypatch.setattr(shamir, "split", crooked)
+    run.coordinator.add_shares(run.members["m003"].shares(book))
+    monkeypatch.undo()
+    run.shares(leave=["m003"])
+    run.masked()
+    run.confirmed()
+    assert (run.total() == run.expected()).all()
+
+
 def test_a_dealer_that_shares_another_seed_gives_no_sum(at, monkeypatch) -> None:
     """The shares fit each other, and not what it has committed to."""
     from fedcode.secure_sum import shamir

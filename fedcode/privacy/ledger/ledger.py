@@ -26,7 +26,7 @@ from typing import Any, Self
 from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
 from fedcode.privacy.accountant import Cost, Filter, epsilon, price
-from fedcode.privacy.ledger.account import Account, Caps
+from fedcode.privacy.ledger.account import Account, Caps, Totals
 from fedcode.privacy.ledger.chain import DAMAGED, Chain, Entry
 from fedcode.privacy.ledger.charge import Answer, Charge
 from fedcode.privacy.ledger.migrations import scripts
@@ -306,6 +306,38 @@ class BudgetLedger:
         allowance: int | None,
     ) -> tuple[Account, Entry]:
         """One charge, inside a transaction."""
+        account, after = self._permitted(asset, cost, values, cohort, allowance)
+        body = {**values, "delta": account.budget.delta, **after.plain()}
+        return account, self._chain.append(RESERVED, asset, body)
+
+    def check_charge(
+        self,
+        cost: Cost,
+        *,
+        asset: str,
+        agreement: str,
+        purpose: str,
+        task: str,
+        cohort: int = 1,
+        allowance: int | None = None,
+    ) -> None:
+        """Whether :meth:`charge` would be made now; nothing is charged or reserved.
+
+        Raises:
+            BudgetExhausted: as :meth:`charge`; so PolicyRefusal and PrivacyError.
+        """
+        values = {"agreement": agreement, "purpose": purpose, "task": task}
+        self._permitted(asset, cost, values, cohort, allowance)
+
+    def _permitted(
+        self,
+        asset: str,
+        cost: Cost,
+        values: Mapping[str, Any],
+        cohort: int,
+        allowance: int | None,
+    ) -> tuple[Account, Totals]:
+        """The account, and the totals after a charge that policy and caps permit."""
         account = self._existing(asset)
         _check_order(cost, account)
         purpose, agreement = values["purpose"], values["agreement"]
@@ -316,8 +348,7 @@ class BudgetLedger:
         if allowance is not None and after.agreement > allowance:
             raise BudgetExhausted(f"the agreement may spend {allowance} on this account")
         check(self._chain, account, purpose, after, cost)
-        body = {**values, "delta": account.budget.delta, **after.plain()}
-        return account, self._chain.append(RESERVED, asset, body)
+        return account, after
 
     def arm(self, receipt: Receipt, plan: str, message: bytes) -> None:
         """Keeps the exact bytes that may leave from now on, encrypted; the chain has their digest.
