@@ -238,6 +238,21 @@ def test_a_cap_that_pays_for_nothing_is_said_before_the_training(run: Run, tmp_p
     assert [row["epsilon_spent"] for row in result["ledger"]] == [0.0] * 3
 
 
+def test_a_sum_of_too_few_is_not_begun_and_costs_nobody_anything(run: Run, tmp_path: Path) -> None:
+    text = run.toml.read_text(encoding="utf-8")
+    toml = run.base / "few.toml"
+    toml.write_text(text.replace('source = "path:beta"', 'source = "path:beta"\nepsilon = 5.0'))
+    done = fedcode(run.cache, "simulate", toml, "--json", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    first, second = result["tasks"][0]["curves"]
+    assert first["charged"] == first["survivors"] == ["alpha", "beta", "delta"]
+    assert second["refusals"] == {"beta": "budget"}
+    assert second["charged"] == second["survivors"] == []
+    assert [row["charges"] for row in result["ledger"]] == [1, 1, 1]
+    assert "2 of 3 members have sent keys" in second["sums"][0]["aborted"]
+
+
 def test_a_lower_cap_stops_one_organization_and_the_others_go_on(run: Run, tmp_path: Path) -> None:
     text = run.toml.read_text(encoding="utf-8")
     lower = text.replace('source = "path:beta"', 'source = "path:beta"\nepsilon = 5.0')
