@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcode.agreement import budget, calibrated, rounds_covered
+from fedcode.budgets import budget, calibrated, rounds_covered
 from fedcode.corpus import arrange, asset_of, cache_folder, read, with_owners
 from fedcode.corpus import register as registered
 from fedcode.errors import ConfigError

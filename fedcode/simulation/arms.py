@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Literal
 
-from fedcode.agreement import Agreement, SignedAgreement, agree, allowance, budget
+from fedcode.agreement import Agreement, SignedAgreement, agree
+from fedcode.budgets import allowance, budget
 from fedcode.errors import TrainingError
 from fedcode.federation import AggregationSettings, Federation, ServerSettings, TaskSettings
 from fedcode.privacy.accountant import epsilon as epsilon_of

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedcode.agreement import calibrated
+from fedcode.budgets import calibrated
 from fedcode.errors import ConfigError, Interrupted, RunError
 from fedcode.federation import Clip, Federation, Kind, TrainingSettings
 from fedcode.record import PrivacyUnit

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcode.agreement import calibrated, shortfalls
+from fedcode.budgets import calibrated, shortfalls
 from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
 from fedcode.federation import Federation, check
 from fedcode.privacy.calibration import Calibration

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from fedcode.agreement import Shortfall
+from fedcode.budgets import Shortfall
 from fedcode.federation import Federation
 from fedcode.modes import tradeoff
 from fedcode.privacy.calibration import Calibration

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedcode.agreement import calibrated, shortfalls
+from fedcode.budgets import calibrated, shortfalls
 from fedcode.federation import load
 from fedcode.modes import tradeoff
 from fedcode.terminal import run

@@ -85,7 +85,8 @@ def test_a_round_can_be_coordinated_without_torch() -> None:
     done = interpreter(
         """
         import numpy as np
-        from fedcode.agreement import agree, calibrated
+        from fedcode.agreement import agree
+        from fedcode.budgets import calibrated
         from fedcode.federation import parse
         from fedcode.rounds.coordinator import Coordinator, State
         from fedcode.transport.flower import member_app

@@ -16,7 +16,7 @@ from time import process_time
 
 import numpy as np
 
-from fedcode.agreement import calibrated
+from fedcode.budgets import calibrated
 from fedcode.federation import AggregationSettings, Federation, parse
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.rounds.coordinator import State

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 from small import write_federation
 
-from fedcode.agreement import calibrated
+from fedcode.budgets import calibrated
 from fedcode.errors import ConfigError, Interrupted, RunError
 from fedcode.federation import load
 from fedcode.rounds.coordinator import State

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fedcode.agreement import Agreement, agree, calibrated
+from fedcode.agreement import Agreement, agree
+from fedcode.budgets import calibrated
 from fedcode.errors import BudgetExhausted, ConfigError
 from fedcode.federation import AggregationSettings, ServerSettings, TrainingSettings, parse
 from fedcode.identity import Roster
