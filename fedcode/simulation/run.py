@@ -274,6 +274,7 @@ def _write_transcript(folder: Path, result: dict[str, Any]) -> None:
                     "cohort": cohort,
                     "threshold": story["threshold"],
                     "confirmations": story.pop("confirmations"),
+                    "evidence": story.pop("evidence"),
                 }
                 lines.append(json.dumps(signed, sort_keys=True))
     if lines:
