@@ -16,6 +16,7 @@ from rich.table import Table
 
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import load
+from fedcode.modes import tradeoff
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.organization import SignedPolicy, beside
 from fedcode.signing import SigningKey
@@ -47,7 +48,8 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """Say what a federation would ask of us, and what it would cost. Trains nothing."""
-    found = desk.preview(load(federation), name, workers=os.cpu_count() or 1)
+    asked = load(federation)
+    found = desk.preview(asked, name, workers=os.cpu_count() or 1)
     if as_json:
         print(json.dumps(found.plain()))
         return
@@ -70,6 +72,7 @@ def preview(
             f"{task.epsilon:.2f}",
         )
     console.print(table)
+    console.print(tradeoff(asked.aggregation, len(asked.members)), soft_wrap=True)
     for task in found.tasks:
         if task.rounds_affordable < task.rounds:
             console.print(

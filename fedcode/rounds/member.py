@@ -230,9 +230,11 @@ class Member:
         raise _Refused(RefusalCode.PLAN)
 
     def _consent(self, plan: Plan) -> None:
-        """Refuses what is not what was agreed on."""
-        known = set(plan.cohort) <= set(self._agreement.roster.names)
-        if self.name not in plan.cohort or not known or plan.round > self._agreement.rounds:
+        """Refuses what is not what was agreed on, and a cohort too small for what was."""
+        agreed = self._agreement
+        known = self.name in plan.cohort and set(plan.cohort) <= set(agreed.roster.names)
+        enough = agreed.aggregation.possible(len(plan.cohort))
+        if not known or not enough or plan.round > agreed.rounds:
             raise _Refused(RefusalCode.PLAN)
 
     def _begin(self, plan: Plan, asked: str) -> bytes:

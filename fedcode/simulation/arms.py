@@ -184,7 +184,8 @@ class Bench:
                 if isinstance(member, Member) and member.error is not None:
                     raise member.error
             line = self._line(outcome, state, members, ledger, charged)
-            if not after(state, line) or state.spent >= set(arm.members):
+            left = len(set(arm.members) - state.spent)
+            if not after(state, line) or not agreement.aggregation.possible(left):
                 break
         return state
 

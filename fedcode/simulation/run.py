@@ -272,7 +272,6 @@ def _write_transcript(folder: Path, result: dict[str, Any]) -> None:
                     "task": task["name"],
                     "round": line["round"],
                     "cohort": cohort,
-                    "threshold": story["threshold"],
                     "confirmations": story.pop("confirmations"),
                     "evidence": story.pop("evidence"),
                 }

@@ -37,6 +37,7 @@ rounds = 1
 budget_share = 0.2
 model = { vocabulary = 300, min_records = 2 }
 [tasks.training]
+kind = "gradient-sum"
 sampling_rate = 1.0
 """
 
@@ -63,7 +64,7 @@ def test_every_task_is_audited(run) -> None:
     found = json.loads((run / "out" / "audit.json").read_text(encoding="utf-8"))
     result = json.loads((run / "out" / "result.json").read_text(encoding="utf-8"))
     assert found["schema"] == "fedcode/audit/1"
-    assert found["organization"] in ("alpha", "beta")
+    assert found["organization"] in ("alpha", "beta", "delta")
     assert [task["name"] for task in found["tasks"]] == ["completion", "defects", "ngram"]
     claims = {
         task["name"]: next(a["epsilon"] for a in task["arms"] if a["key"] == "federated")

@@ -428,6 +428,7 @@ REPLIES = {
         federation.agreement, "b", key_of(SEED, "stranger")
     ),
     "a's answer": lambda federation, _: federation.members["a"].answer(plan(federation.agreement)),
+    "in a's name": lambda federation, _: said(federation.agreement, "a", key_of(SEED, "b")),
     "signed by a": lambda _, data: encode(sign(resent(data), key_of(SEED, "a"))),
 }
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from few_numbers import (
     COST,
     FOUR,
@@ -23,8 +24,12 @@ from few_numbers import (
 )
 
 from fedcode.errors import LedgerDamaged, Misbehaviour, TrainingError
+from fedcode.federation import AggregationSettings
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.rounds.coordinator import State
+from fedcode.secure_sum import shamir
+from fedcode.secure_sum.keys import mask_key
+from fedcode.secure_sum.masks import add_masks
 from fedcode.simulation.identities import coordinator_of, key_of
 from fedcode.wire import (
     Confirmation,
@@ -228,6 +233,46 @@ def test_a_ledger_that_is_damaged_is_no_fault_of_the_coordinators(federation, mo
     assert member.objection is None
 
 
+# What is seen of one term.
+
+
+def shared_secret(steps, revealed, kind, name):
+    """What the coordinator makes of the shares of one secret."""
+    holders = [one.member for one in revealed][: steps.session.threshold]
+    weights = shamir.weights_at_zero([steps.session.index(holder) for holder in holders])
+    shares = {one.member: bytes.fromhex(dict(getattr(one, kind))[name]) for one in revealed}
+    return shamir.combine([shares[holder] for holder in holders], weights)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["its seed is secret", "its seed is known"])
+def test_a_term_that_comes_too_late_stays_hidden_by_its_own_mask(federation, whole) -> None:
+    """The others have revealed what takes its pairwise masks away."""
+    steps = Steps(federation)
+    deliveries = steps.deliveries()
+    seed = bytes(federation.members["d"]._sum.half._seed)
+    late = read(federation.members["d"].answer(deliveries["d"]))
+    for name in "abc":
+        answer = federation.members[name].answer(deliveries[name])
+        steps.sum.add_masked(read(answer))
+    survivors = encode(steps.sum.survivors())
+    for name in "abc":
+        steps.sum.add_confirmation(read(federation.members[name].answer(survivors)))
+    confirmations = encode(steps.sum.confirmations())
+    revealed = [read(federation.members[name].answer(confirmations)) for name in "abc"]
+
+    private = X25519PrivateKey.from_private_bytes(shared_secret(steps, revealed, "keys", "d"))
+    public = {keys.member: keys.masking for keys in steps.sum.book().keys}
+    place = steps.session.index
+    pairs = [
+        mask_key(private, public[name], late.transcript, place(name), place("d")) for name in "abc"
+    ]
+    seen = late.values.copy()
+    add_masks(seen, pairs, [seed] if whole else [])
+    (release,) = federation.trainers["d"].releases
+    term = release.term(federation.agreement.lattice()).values
+    assert (seen.view(np.int32) == term).all() == whole
+
+
 # Restarts.
 
 
@@ -397,9 +442,28 @@ def test_what_members_say_is_no_request(federation) -> None:
 @pytest.mark.parametrize("cohort", [("a", "b"), ("a",)])
 def test_a_cohort_in_which_a_sum_hides_nobody_is_refused(federation, cohort) -> None:
     asked = plan(federation.agreement, cohort=cohort)
-    assert refusal(federation.members["a"].answer(asked)) == RefusalCode.PROTOCOL
+    assert refusal(federation.members["a"].answer(asked)) == RefusalCode.PLAN
     assert latched(federation.ledgers["a"]) == []
     assert spent(federation) == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"mode": "secagg-groups"}, {"mode": "open-robust", "rule": "krum", "malicious": 4}],
+    ids=lambda settings: settings["mode"],
+)
+def test_a_cohort_that_is_too_small_for_what_was_agreed_on_is_refused(settings) -> None:
+    """In smaller groups a sum hides less, and among fewer updates a rule bears fewer lies."""
+    names = tuple(f"m{n:02}" for n in range(12))
+    agreement = agreement_of(roster=names, aggregation=AggregationSettings(**settings))
+    federation = Federation(agreement)
+    few = 11 if agreement.aggregation.masked else 10
+    asked = plan(agreement, cohort=names[:few])
+    member = federation.members["m00"]
+    assert refusal(member.answer(asked)) == RefusalCode.PLAN
+    assert member.error is None
+    assert spent(federation, "m00") == 0
+    assert refusal(member.answer(plan(agreement))) is None
 
 
 def test_a_round_that_has_begun_takes_no_other_plan(federation) -> None:

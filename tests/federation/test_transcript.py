@@ -171,6 +171,12 @@ def test_it_is_that_of_the_member_for_whom_it_is_largest() -> None:
     assert against_sums([], 1.0, 0.1, 1e-5, 1) == {0: 0.0, 1: 0.0}
 
 
+def test_a_sum_counts_for_its_own_members_alone() -> None:
+    """Groups of one round are beside each other, and not one after another."""
+    found = against_sums([("a", "b", "c", "d"), ("e", "f", "g")], 1.0, 0.1, 1e-5, 0)[0]
+    assert found == epsilon_of_sums({(1.0, 0.1, 3): 1}, 1e-5, 0)
+
+
 def test_all_that_collude_leave_ones_own_noise() -> None:
     assert against_sums([("a", "b", "c")] * 3, 1.0, 0.1, 1e-5, 5)[5] == pytest.approx(
         epsilon({(1.0, 0.1): 3}, 1e-5)
@@ -182,13 +188,7 @@ def test_all_that_collude_leave_ones_own_noise() -> None:
 
 def lines_of(outcomes, cohort=FOUR, task="toy"):
     return [
-        {
-            "task": task,
-            "round": outcome.round,
-            "cohort": list(cohort),
-            "confirmations": list(story.confirmations),
-            "aborted": story.aborted,
-        }
+        {"task": task, "round": outcome.round, "cohort": list(cohort)} | story.plain()
         for outcome in outcomes
         for story in outcome.sums
     ]

@@ -94,9 +94,10 @@ def test_a_federation_with_the_author_as_its_unit(tmp_path) -> None:
     toml = federation(tmp_path, "author")
     commit(tmp_path / "alpha", *PEOPLE)
     commit(tmp_path / "beta", *PEOPLE[:2])
+    commit(tmp_path / "delta", *PEOPLE)
     result, _, out = simulated(toml)
     units = {o["name"]: o["units"] for o in result["organizations"]}
-    assert units == {"alpha": 3, "beta": 2, "gamma": None}
+    assert units == {"alpha": 3, "beta": 2, "delta": 3, "gamma": None}
     assert set(drawn(result)) <= {0, 3, 6, 9}, "three records of every author drawn"
     assert any("by its git history" in one for one in result["privacy"]["assumptions"])
     everything = "".join(str(p.read_bytes()) for p in out.iterdir())
@@ -106,7 +107,7 @@ def test_a_federation_with_the_author_as_its_unit(tmp_path) -> None:
 @pytest.mark.slow
 def test_a_run_by_authors_is_repeatable_without_its_cache(tmp_path) -> None:
     toml = federation(tmp_path, "author")
-    for name in ("alpha", "beta"):
+    for name in ("alpha", "beta", "delta"):
         commit(tmp_path / name, *PEOPLE)
     _, _, out = simulated(toml)
     words = ["simulate", "--again", out, "--out", tmp_path / "again"]
@@ -120,7 +121,7 @@ def test_a_federation_with_the_repository_as_its_unit(tmp_path) -> None:
     """One repository, and all of it in every step: noise makes up for the rest."""
     result, _, _ = simulated(federation(tmp_path, "repository", rate=1.0))
     assert {o["units"] for o in result["organizations"]} == {1, None}
-    assert drawn(result) == [3, 3]
+    assert drawn(result) == [3, 3, 3]
 
 
 def test_authors_that_are_not_known_are_refused(tmp_path) -> None:

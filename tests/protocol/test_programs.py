@@ -166,6 +166,7 @@ def test_an_organization_previews_what_would_be_asked_of_it(said) -> None:
     assert float(batch) > 1
     assert float(noise) > 0
     assert lines[0].endswith(f"ε = {spent}")
+    assert lines[3].startswith("secure sum of 3: the coordinator learns the total")
 
 
 def test_the_preview_for_machines_agrees_with_the_plan(said) -> None:

@@ -268,7 +268,9 @@ def counted_run(counting, generator):
     inside = [record for record, coin in zip(made, coins, strict=True) if coin]
     policy = PrivacyPolicy(PrivacyUnit.FUNCTION, 1.0, task.size, 2.0, 1.0, 1, DELTA, 50.0)
     observed = ObservedTrainer(
-        CountTrainer(task, inside, TrainingSettings(), policy, lambda _: generator())
+        CountTrainer(
+            task, inside, TrainingSettings(kind="gradient-sum"), policy, lambda _: generator()
+        )
     )
     with BudgetLedger.open(":memory:") as ledger:
         ledger.open_simulated("a", organization="a", unit=policy.unit, budget=BUDGET)

@@ -151,7 +151,7 @@ def test_a_step_of_the_tasks_is_the_clipped_sum_of_single_gradients(task) -> Non
 @pytest.mark.parametrize("norm", [0.3, 1.0])
 def test_counts_move_by_the_clipping_norm_at_most(public, norm) -> None:
     task = NgramTask.make({"order": 3, "vocabulary": 300, "min_records": 1}, public)
-    settings = settings_of(clipping_norm=norm)
+    settings = settings_of(kind="gradient-sum", clipping_norm=norm)
     policy = policy_of(settings, task.size)
     data = [*code([2, 40, 7, 200]), public.records()[0]]
 

@@ -182,7 +182,7 @@ CODE = [owned(r, i % 4) for i, r in enumerate(code([9, 40, 17, 200, 30, 25, 60, 
 def counted(public, unit):  # noqa: F811
     """The sum of a step by counts, clipped at 0.5, of records given to it."""
     task = NgramTask.make({"order": 3, "vocabulary": 300, "min_records": 1}, public)
-    settings = settings_of(clipping_norm=0.5, records_per_unit=2)
+    settings = settings_of(kind="gradient-sum", clipping_norm=0.5, records_per_unit=2)
     policy = policy_of(settings, task.size, unit=unit)
 
     def total(data):

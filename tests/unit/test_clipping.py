@@ -257,7 +257,16 @@ def test_a_policy_without_the_votes_coordinate_is_refused() -> None:
         training.change()
 
 
-@pytest.mark.parametrize("clipping", ["per-layer", "normalized", "adaptive"])
+@pytest.mark.parametrize("clipping", ["per-layer", "normalized"])
 def test_counts_are_clipped_flat(clipping) -> None:
+    settings = settings_of(kind="gradient-sum", clipping=clipping)
     with pytest.raises(ConfigError, match=f"counts cannot be clipped {clipping}"):
-        CountTrainer(None, DATA, settings_of(clipping=clipping), None, None)
+        CountTrainer(None, DATA, settings, None, None)
+
+
+def test_counts_are_not_clipped_adaptively() -> None:
+    """Which is for local steps alone, and those they do not take."""
+    with pytest.raises(ConfigError, match="counts take no local steps"):
+        CountTrainer(None, DATA, settings_of(clipping="adaptive"), None, None)
+    with pytest.raises(ValueError, match="it cannot be adaptive"):
+        settings_of(kind="gradient-sum", clipping="adaptive")
