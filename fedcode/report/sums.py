@@ -47,7 +47,7 @@ def _row(entry: Round, story: SumStory) -> list[str]:
 
 
 def _revealed(story: SumStory) -> str:
-    if story.aborted:
+    if not story.self_masks:
         return "nothing"
     said = f"own masks of {len(story.self_masks)} in the sum"
     return f"{said}, pairwise keys of {', '.join(story.keys)}" if story.keys else said

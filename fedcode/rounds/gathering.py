@@ -145,7 +145,7 @@ class _Running:
         self.confirmations: list[str] = []
         self.seconds: dict[str, float] = dict.fromkeys(STEPS, 0.0)
         self.aborted = ""
-        self.blamed: list[str] = []
+        self.blamed: list[Misbehaviour] = []
 
     def confirm(self, message: Confirmation) -> None:
         """A survivor's confirmation, which is kept for others to check."""
@@ -158,8 +158,12 @@ class _Running:
     def give_up(self, error: SecureSumError) -> None:
         """There will be no sum."""
         self.aborted = str(error)
+        self.blame(error)
+
+    def blame(self, error: SecureSumError) -> None:
+        """Keeps what proves somebody's misbehaviour, for others to check."""
         if isinstance(error, Misbehaviour):
-            self.blamed.append(error.culprit)
+            self.blamed.append(error)
 
     def total(self) -> NDArray[np.int64] | None:
         if self.aborted:
@@ -174,19 +178,20 @@ class _Running:
             self.seconds["unmasking"] = time.perf_counter() - start
 
     def story(self) -> Story:
-        done = not self.aborted
+        revealed = len(self.sum.revealed) >= self.session.threshold
         return Story(
             members=self.session.names,
             threshold=self.session.threshold,
             lost=self.lost,
             sharers=self.sum.sharers,
             survivors=self.sum.survivor_names,
-            self_masks=self.sum.survivor_names if done else (),
-            keys=self.sum.dropped if done else (),
+            self_masks=self.sum.survivor_names if revealed else (),
+            keys=self.sum.dropped if revealed else (),
             confirmations=tuple(self.confirmations),
             seconds=self.seconds,
             aborted=self.aborted,
-            blamed=tuple(self.blamed),
+            blamed=tuple(error.culprit for error in self.blamed),
+            evidence=tuple(one.hex() for error in self.blamed for one in error.evidence),
         )
 
 
@@ -263,5 +268,4 @@ def _add(
         add(one, message)
     except SecureSumError as error:
         one.lose(name, step, REFUSED)
-        if isinstance(error, Misbehaviour):
-            one.blamed.append(error.culprit)
+        one.blame(error)

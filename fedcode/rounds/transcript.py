@@ -45,6 +45,7 @@ class Story:
         seconds: by step.
         aborted: why there is no sum; empty if there is one.
         blamed: who has signed what proves that they broke the protocol.
+        evidence: the signed messages that prove it, in hexadecimal, without payloads.
     """
 
     members: tuple[str, ...]
@@ -58,6 +59,7 @@ class Story:
     seconds: Mapping[str, float]
     aborted: str
     blamed: tuple[str, ...]
+    evidence: tuple[str, ...]
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""

@@ -273,6 +273,7 @@ def _write_transcript(folder: Path, result: dict[str, Any]) -> None:
                     "round": line["round"],
                     "cohort": cohort,
                     "confirmations": story.pop("confirmations"),
+                    "evidence": story.pop("evidence"),
                 }
                 lines.append(json.dumps(signed, sort_keys=True))
     if lines:

@@ -11,6 +11,7 @@ from few_numbers import (
     COST,
     FOUR,
     POLICY,
+    SEED,
     START,
     WEIGHTS,
     Federation,
@@ -30,14 +31,20 @@ from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.rounds.coordinator import State
 from fedcode.rounds.exchange import ABSENT
 from fedcode.rounds.optimizer import ServerOptimizer
+from fedcode.secure_sum import shamir
+from fedcode.simulation.identities import key_of
 from fedcode.transport.in_memory import Silent
 from fedcode.wire import (
+    Confirmation,
     ConfirmationList,
     KeyBook,
     Plan,
     RefusalCode,
     ShareDelivery,
     SurvivorList,
+    encode,
+    sign,
+    verified,
 )
 
 STEPS = (Plan, KeyBook, ShareDelivery, SurvivorList, ConfirmationList)
@@ -443,3 +450,44 @@ def test_the_smallest_cohort_is_of_those_whose_terms_must_be_in_the_sum(members,
         _, (outcome,) = federation.run(1)
         assert ("a" not in outcome.survivors) == refused
         assert (ledger.spent("code") == 0) == refused
+
+
+def test_the_story_keeps_the_proof_against_a_member() -> None:
+    federation = Federation(agreement_of(roster=FOUR, mode="secagg"))
+    honest, asked = federation.members["b"].answer, []
+
+    def two_faced(data):
+        answer = honest(data)
+        if isinstance(read(answer), Confirmation):
+            asked.append(answer)
+            changed = dataclasses.replace(read(answer), survivors=("a", "b", "c"))
+            return encode(sign(changed, key_of(SEED, "b")))
+        return answer
+
+    federation.ways["b"] = two_faced
+    _, (outcome,) = federation.run(1)
+    (story,) = outcome.sums
+    assert story.blamed == ("b",)
+    (piece,) = map(bytes.fromhex, story.evidence)
+    proof = read(piece)
+    assert verified(proof, federation.agreement.roster.key("b"))
+    assert proof.survivors == ("a", "b", "c")
+    assert outcome.survivors == FOUR, "its term is in the sum all the same"
+
+
+def test_what_was_revealed_for_nothing_is_told(monkeypatch) -> None:
+    """All have revealed, and one has dealt shares of another seed: whoever has them has them."""
+    federation = Federation(agreement_of(mode="secagg"))
+    honest, split = federation.members["a"].answer, shamir.split
+
+    def crooked(data):
+        with monkeypatch.context() as patch:
+            patch.setattr(shamir, "split", lambda secret, *rest: split(b"\x07" * 32, *rest))
+            return honest(data)
+
+    federation.ways["a"] = crooked
+    _, (outcome,) = federation.run(1)
+    (story,) = outcome.sums
+    assert "a's seed do not fit" in story.aborted
+    assert story.self_masks == ("a", "b", "c")
+    assert outcome.survivors == ()
