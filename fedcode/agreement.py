@@ -142,6 +142,10 @@ class Agreement:
         """Coordinates of what a member sends: the weights, and what is measured beside them."""
         return self.weights + len(self.training.metrics)
 
+    def possible(self, asked: int) -> bool:
+        """Whether a round may ask so many of the members."""
+        return self.aggregation.possible(asked, len(self.roster.members))
+
     @property
     def factor(self) -> float:
         """What turns a member's mean term into a mean change of weights.

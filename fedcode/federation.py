@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from fedcode.errors import ConfigError
-from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, check_groups
+from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, check_groups, threshold
 from fedcode.identity import COORDINATOR
 from fedcode.record import PrivacyUnit, Role
 from fedcode.rules import Combined, Rule, check_rule
@@ -196,6 +196,8 @@ class AggregationSettings(Strict):
         malicious: as many members, or groups, may send anything, and the rule still holds; 1 if
             absent.
         radius: of ``centred-clipping``: how far a release may lie from the centre; 1 if absent.
+        smallest_cohort: the fewest that a round of secure sums may ask; if absent, two thirds of
+            the members, rounded down, and one.
         colluding: c: the ε that is shown against whoever sees sums alone is for up to so many
             members who tell their noise.
     """
@@ -205,6 +207,7 @@ class AggregationSettings(Strict):
     rule: Rule | None = None
     malicious: Count | None = None
     radius: Positive | None = None
+    smallest_cohort: Count | None = None
     colluding: Annotated[int, Field(ge=0, strict=True)] = 1
 
     @model_validator(mode="before")
@@ -233,6 +236,8 @@ class AggregationSettings(Strict):
             raise ValueError("groups is of secagg-groups alone")
         if self.radius is not None and self.rule != "centred-clipping":
             raise ValueError("radius is of centred-clipping alone")
+        if self.smallest_cohort is not None and not self.masked:
+            raise ValueError("smallest_cohort is of secure sums alone")
         if self.malicious is not None and self.rule is None:
             raise ValueError(f"{self.mode} trusts every member: leave malicious out")
         return self
@@ -242,13 +247,19 @@ class AggregationSettings(Strict):
         """Whether members mask what they send."""
         return self.mode in ("secagg", "secagg-groups")
 
-    def possible(self, members: int) -> bool:
-        """Whether so many can take part."""
+    def smallest(self, members: int) -> int:
+        """The fewest of so many members that a round may ask."""
+        if not self.masked:
+            return 1
+        return self.smallest_cohort or threshold(members)
+
+    def possible(self, asked: int, members: int) -> bool:
+        """Whether a round may ask so many of the members."""
         try:
-            self.check_members(members)
+            self.check_members(asked)
         except ValueError:
             return False
-        return True
+        return asked >= self.smallest(members)
 
     def check_members(self, members: int) -> None:
         """Whether so many can take part.
@@ -396,6 +407,8 @@ class Federation(Strict):
         if sum(t.budget_share for t in self.tasks) > 1 + 1e-9:
             raise ValueError("the tasks' budget_share add up to more than 1")
         self.aggregation.check_members(len(self.members))
+        if (self.aggregation.smallest_cohort or 0) > len(self.members):
+            raise ValueError("aggregation.smallest_cohort is more than there are members")
         return self
 
     @property

@@ -21,8 +21,10 @@ def tradeoff(aggregation: AggregationSettings, members: int) -> str:
         liars = "1 that lies" if aggregation.malicious == 1 else f"{aggregation.malicious} that lie"
         return f"{_OPEN}; {aggregation.rule} bears {liars}"
     if aggregation.groups is None:
+        smallest = aggregation.smallest(members)
+        asked = f"{members}" if smallest == members else f"{smallest} to {members}"
         return (
-            f"secure sum of {members}: the coordinator learns the total and nothing else; "
+            f"secure sum of {asked}: the coordinator learns the total and nothing else; "
             f"{_losses(members)}; a member that lies cannot be told from the others"
         )
     sizes = members // aggregation.groups, -(-members // aggregation.groups)

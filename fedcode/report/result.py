@@ -42,6 +42,13 @@ class Accountant(Part):
     order: float
 
 
+class Against(Part):
+    """ε against whoever sees sums alone, if so many members tell their noise."""
+
+    colluding: int
+    epsilon: float
+
+
 class Privacy(Part):
     """What every organization was promised, over all tasks."""
 
@@ -51,6 +58,7 @@ class Privacy(Part):
     delta: float
     accountant: Accountant
     assumptions: tuple[str, ...]
+    epsilon_release: tuple[Against, ...] | None = None
 
 
 class SkippedFile(Part):
@@ -179,13 +187,6 @@ class Interval(Part):
     low: float | None
     high: float | None
     seeds: int
-
-
-class Against(Part):
-    """ε against whoever sees sums alone, if so many members tell their noise."""
-
-    colluding: int
-    epsilon: float
 
 
 class Aggregation(Part):

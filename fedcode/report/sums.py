@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedcode.report.result import Round, SumStory, TaskResult
+from fedcode.report.result import Against, Round, SumStory, TaskResult
 from fedcode.report.table import epsilon
 
 HEAD = ("Round", "Asked", "Needed", "Seconds", "In the sum", "Lost", "Revealed")
@@ -63,9 +63,6 @@ def lost(tasks: Sequence[TaskResult]) -> tuple[int, int, int]:
     )
 
 
-def against(task: TaskResult) -> list[tuple[int, str]]:
+def against(found: Sequence[Against] | None) -> list[tuple[int, str]]:
     """ε against whoever sees sums alone, by the number of members who tell their noise."""
-    arm = next((arm for arm in task.arms if arm.key == "federated"), None)
-    if arm is None or not arm.epsilon_release:
-        return []
-    return [(one.colluding, epsilon(one.epsilon)) for one in arm.epsilon_release]
+    return [(one.colluding, epsilon(one.epsilon)) for one in found or ()]

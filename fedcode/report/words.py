@@ -142,12 +142,11 @@ def summing(result: Result) -> list[str]:
         f"{counted(done, 'secure sum')}: {counted(lost, 'member')} lost on the way, "
         f"{aborted or 'none'} without a total"
     ]
-    for task in result.tasks:
-        against = sums.against(task)
-        if against:
-            colluding, spent = against[-1]
-            others = f", {counted(colluding, 'other member')} colluding" if colluding else ""
-            said.append(f"{task.name}: ε {spent} against whoever sees the sums alone{others}")
+    against = sums.against(result.privacy.epsilon_release if result.privacy else None)
+    if against:
+        colluding, spent = against[-1]
+        others = f", {counted(colluding, 'other member')} colluding" if colluding else ""
+        said.append(f"ε {spent} against whoever sees the sums alone{others}; never charged instead")
     return said
 
 

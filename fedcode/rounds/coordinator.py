@@ -140,7 +140,7 @@ class Coordinator:
         """
         agreement = self._agreement
         cohort = tuple(sorted(set(self._nodes) - state.spent))
-        if not cohort or not agreement.aggregation.possible(len(cohort)):
+        if not cohort or not agreement.possible(len(cohort)):
             return Gathered((), {}, ())
         exchange = Exchange(agreement, number, self._grid, self._nodes)
         plan = sign(Plan(agreement.digest(), number, cohort, state.weights), self._key)

@@ -52,7 +52,7 @@ class Exchange:
         """
         messages = [message_to(self._nodes[name], data) for name, data in requests.items()]
         replies = {
-            self._members[reply.metadata.src_node_id]: reply
+            self._members.get(reply.metadata.src_node_id, ""): reply
             for reply in self._grid.send_and_receive(messages)
         }
         for name in requests:

@@ -233,7 +233,7 @@ class Member:
         """Refuses what is not what was agreed on, and a cohort too small for what was."""
         agreed = self._agreement
         known = self.name in plan.cohort and set(plan.cohort) <= set(agreed.roster.names)
-        enough = agreed.aggregation.possible(len(plan.cohort))
+        enough = agreed.possible(len(plan.cohort))
         if not known or not enough or plan.round > agreed.rounds:
             raise _Refused(RefusalCode.PLAN)
 

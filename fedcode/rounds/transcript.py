@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedcode.agreement import Agreement
 from fedcode.errors import SecureSumError, WireError
@@ -125,41 +125,43 @@ def confirmed(story: Mapping[str, Any]) -> bool:
     return bool(len(story["confirmations"]) >= story["threshold"])
 
 
-def against_sums(
-    survivors: Sequence[Sequence[str]],
-    noise_multiplier: float,
-    sampling_rate: float,
-    delta: float,
-    colluding: int,
-) -> dict[int, float]:
+class Summed(NamedTuple):
+    """A secure sum, as far as it matters to the ε against whoever sees the total.
+
+    Attributes:
+        survivors: whose noises are in it; signed, see :func:`signed_survivors`.
+        noise_multiplier: σ of each member's own noise.
+        sampling_rate: q.
+        steps: K.
+        together: whether their noises add up; else each has its own alone, as with local steps.
+    """
+
+    survivors: tuple[str, ...]
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int = 1
+    together: bool = True
+
+
+def against_sums(sums: Sequence[Summed], delta: float, colluding: int) -> dict[int, float]:
     """ε against whoever sees sums alone, by the number of members that tell their noise.
 
     Args:
-        survivors: of each sum of one step each; signed, see :func:`signed_survivors`.
-        noise_multiplier: σ of each member's own noise.
-        sampling_rate: q.
+        sums: all that there were, of one task or of several.
         delta: δ.
         colluding: the largest number that is wanted.
 
     Returns:
         For every number from 0 on the ε of the member for whom it is largest.
     """
-    members = sorted({name for names in survivors for name in names})
-    profiles = {
-        tuple(sorted(Counter(len(names) for names in survivors if member in names).items()))
-        for member in members
-    }
+    profiles: dict[str, Counter[tuple[float, float, int]]] = {}
+    for one in sums:
+        noises = len(one.survivors) if one.together else 1
+        key = (one.noise_multiplier, one.sampling_rate, noises)
+        for member in one.survivors:
+            profiles.setdefault(member, Counter())[key] += one.steps
+    distinct = {tuple(sorted(own.items())) for own in profiles.values()}
     return {
-        c: max(
-            (
-                epsilon_of_sums(
-                    {(noise_multiplier, sampling_rate, size): steps for size, steps in profile},
-                    delta,
-                    c,
-                )
-                for profile in profiles
-            ),
-            default=0.0,
-        )
+        c: max((epsilon_of_sums(dict(own), delta, c) for own in distinct), default=0.0)
         for c in range(colluding + 1)
     }

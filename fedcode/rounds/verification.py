@@ -13,7 +13,7 @@ from typing import Any
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.errors import ConfigError, SecureSumError
 from fedcode.groups import threshold
-from fedcode.rounds.transcript import against_sums, parts, signed_survivors
+from fedcode.rounds.transcript import Summed, against_sums, parts, signed_survivors
 from fedcode.wire.forms import LAST_ROUND
 
 _HINT = "name an agreement-TASK.json of a run's folder"
@@ -100,13 +100,9 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     sizes = tuple(sorted({len(names) for names in survivors}))
     spent: Mapping[int, float] = {}
     if survivors and agreed.training.kind == "gradient-sum":
-        spent = against_sums(
-            survivors,
-            agreed.noise_multiplier,
-            agreed.training.sampling_rate,
-            agreed.delta,
-            agreed.aggregation.colluding,
-        )
+        noise = agreed.noise_multiplier, agreed.training.sampling_rate
+        sums = [Summed(names, *noise) for names in survivors]
+        spent = against_sums(sums, agreed.delta, agreed.aggregation.colluding)
     return Verified(
         len(agreed.roster.members),
         agreed.roster.epoch,

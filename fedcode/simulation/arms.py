@@ -24,7 +24,7 @@ from fedcode.record import SourceFile
 from fedcode.rounds.coordinator import Coordinator, Outcome, State
 from fedcode.rounds.gathering import STEPS
 from fedcode.rounds.member import Member
-from fedcode.rounds.transcript import against_sums, confirmed
+from fedcode.rounds.transcript import Summed, confirmed
 from fedcode.simulation.dataset import Dataset, all_files
 from fedcode.simulation.dropouts import Dropping
 from fedcode.simulation.identities import coordinator_of, key_of, roster_of
@@ -186,7 +186,7 @@ class Bench:
                     raise member.error
             line = self._line(outcome, state, members, ledger, charged)
             left = len(set(arm.members) - state.spent)
-            if not after(state, line) or not agreement.aggregation.possible(left):
+            if not after(state, line) or not agreement.possible(left):
                 break
         return state
 
@@ -207,30 +207,22 @@ class Bench:
         }
         return {"unseen": unseen, "by_organization": by_name, "local": {"heldout": heldout}}
 
-    def released(self, rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, float]] | None:
-        """ε against whoever sees the sums alone, by how many members tell their noise.
-
-        Of the member for whom it is largest; by the signed sets of survivors. None where nothing
-        is masked, or the noises of a round are not one sum's.
-
-        Args:
-            rounds: the arm's lines, as JSON has them.
-        """
+    def summed(self, rounds: Sequence[Mapping[str, Any]]) -> list[Summed]:
+        """The secure sums of an arm's lines, as JSON has them, of which there could be a total."""
         training = self.settings.training
-        if self.noise is None or training.kind != "gradient-sum":
-            return None
-        survivors = [one["survivors"] for line in rounds for one in line["sums"] if confirmed(one)]
-        if not survivors:
-            return None
+        if self.noise is None:
+            return []
         return [
-            {"colluding": c, "epsilon": epsilon}
-            for c, epsilon in against_sums(
-                survivors,
+            Summed(
+                tuple(one["survivors"]),
                 self.noise.noise_multiplier,
                 training.sampling_rate,
-                self.federation.privacy.delta,
-                self.federation.aggregation.colluding,
-            ).items()
+                training.steps_per_round,
+                training.kind == "gradient-sum",
+            )
+            for line in rounds
+            for one in line["sums"]
+            if confirmed(one)
         ]
 
     def epsilon(self, rounds: int) -> float | None:

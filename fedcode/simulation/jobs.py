@@ -259,7 +259,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         **found,
         "rounds": rounds,
         "epsilon": bench.epsilon(_most_rounds(rounds)) if arm.private else None,
-        "epsilon_release": bench.released(rounds) if arm.key == "federated" else None,
+        "summed": bench.summed(rounds),
         "weights": len(state.weights),
     }
 

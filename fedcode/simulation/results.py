@@ -16,6 +16,7 @@ from fedcode.modes import tradeoff
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import Corpus, PrivacyUnit
+from fedcode.rounds.transcript import Summed, against_sums
 from fedcode.simulation.jobs import Job
 from fedcode.task import Metric
 from fedcode.tasks import known, metrics_of
@@ -57,7 +58,7 @@ def assemble(
             if private
             else "no noise: nothing here is private",
         },
-        "privacy": _privacy(federation, calibration),
+        "privacy": _privacy(federation, calibration, _of_sums(federation, jobs, done)),
         "aggregation": _aggregation(federation, private=private),
         "organizations": [
             _organization(federation, name, corpus, population.get(name))
@@ -99,7 +100,30 @@ def interval(values: Iterable[float]) -> dict[str, float]:
     return {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(numbers)}
 
 
-def _privacy(federation: Federation, calibration: Calibration | None) -> dict[str, Any] | None:
+def _of_sums(
+    federation: Federation, jobs: Sequence[Job], done: Mapping[str, dict[str, Any]]
+) -> list[dict[str, float]] | None:
+    """ε of the main runs of all tasks together, against whoever sees the sums alone."""
+    mains = [job for job in jobs if job.folder is not None]
+    return _against([one for job in mains for one in done[job.name]["summed"]], federation)
+
+
+def _against(
+    sums: Sequence[Sequence[Any]], federation: Federation
+) -> list[dict[str, float]] | None:
+    """By the number of members that tell their noise; None where no noises add up."""
+    found = [Summed(tuple(names), *rest) for names, *rest in sums]
+    if not any(one.together for one in found):
+        return None
+    against = against_sums(found, federation.privacy.delta, federation.aggregation.colluding)
+    return [{"colluding": c, "epsilon": epsilon} for c, epsilon in against.items()]
+
+
+def _privacy(
+    federation: Federation,
+    calibration: Calibration | None,
+    of_sums: list[dict[str, float]] | None,
+) -> dict[str, Any] | None:
     if calibration is None:
         return None
     return {
@@ -112,6 +136,7 @@ def _privacy(federation: Federation, calibration: Calibration | None) -> dict[st
             "stops": "Rényi filter",
             "order": calibration.filter.order,
         },
+        "epsilon_release": of_sums,
         "assumptions": list(assumptions(federation.privacy.unit)),
     }
 
@@ -183,7 +208,7 @@ def _task(
     settings = federation.tasks[number]
     metrics = metrics_of(settings.name)
     main = next(job for job in jobs if job.folder is not None)
-    rows = _rows(jobs, done)
+    rows = _rows(federation, jobs, done)
     return {
         "name": settings.name,
         "title": known(settings.name).title,
@@ -233,7 +258,9 @@ def _mechanism(
     }
 
 
-def _rows(jobs: Sequence[Job], done: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(
+    federation: Federation, jobs: Sequence[Job], done: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     order = ("public", "alone", "federated", "federated-plain", "centralized-plain")
     names = {job.arm.name: job.arm for job in jobs if job.arm and job.arm.key != "baseline"}
     rows = []
@@ -245,7 +272,9 @@ def _rows(jobs: Sequence[Job], done: Mapping[str, dict[str, Any]]) -> list[dict[
                 "title": arm.title,
                 "private": arm.private,
                 "epsilon": found[0]["epsilon"],
-                "epsilon_release": found[0]["epsilon_release"],
+                "epsilon_release": _against(found[0]["summed"], federation)
+                if arm.key == "federated"
+                else None,
                 "member": arm.members[0] if arm.key == "alone" else None,
                 "seeds": [
                     {

@@ -487,3 +487,23 @@ def test_a_coordinator_that_names_two_sets_of_survivors_gets_one_answer(federati
     assert member.objection.culprit == "coordinator"
     assert refusal(member.answer(asked)) == RefusalCode.PROTOCOL, "nor anything after it"
     assert isinstance(read(first), Confirmation)
+
+
+# Who is asked.
+
+SIX = tuple("abcdef")
+
+
+@pytest.mark.parametrize(("smallest", "fewest"), [(None, 5), (3, 3), (6, 6)])
+def test_a_coordinator_cannot_ask_one_organization_and_few_of_its_own(smallest, fewest) -> None:
+    """Two thirds of the members, and one, unless they have agreed on something else."""
+    settings = AggregationSettings(mode="secagg", smallest_cohort=smallest)
+    federation = Federation(agreement_of(roster=SIX, aggregation=settings))
+    member = federation.members["a"]
+    for asked in range(1, 7):
+        answer = member.answer(plan(federation.agreement, asked, SIX[:asked]))
+        if asked < fewest:
+            assert refusal(answer) is RefusalCode.PLAN
+        else:
+            assert isinstance(read(answer), Keys)
+    assert federation.ledgers["a"].spent("code") == 0

@@ -14,7 +14,7 @@ from fedcode.federation import AggregationSettings, TrainingSettings
 from fedcode.groups import groups
 from fedcode.privacy.accountant import epsilon, epsilon_of_sums
 from fedcode.report.agreements import verdict
-from fedcode.rounds.transcript import against_sums, signed_survivors
+from fedcode.rounds.transcript import Summed, against_sums, signed_survivors
 from fedcode.rounds.verification import verify
 from fedcode.simulation.identities import coordinator_of, key_of
 from fedcode.transport.in_memory import Silent
@@ -152,9 +152,13 @@ def test_a_confirmation_is_of_its_agreement_round_and_cohort(confirmations) -> N
 # The ε of sums.
 
 
+def sums_of(survivors, rate=0.1):
+    return [Summed(tuple(names), 1.0, rate) for names in survivors]
+
+
 @pytest.mark.parametrize("colluding", [0, 1, 2])
 def test_the_noises_of_those_who_do_not_tell_add_up(colluding) -> None:
-    found = against_sums([FOUR] * 5, 1.0, 0.1, 1e-5, colluding)
+    found = against_sums(sums_of([FOUR] * 5), 1e-5, colluding)
     assert list(found) == list(range(colluding + 1))
     for c, spent in found.items():
         assert spent == epsilon_of_sums({(1.0, 0.1, 4): 5}, 1e-5, c)
@@ -164,23 +168,30 @@ def test_the_noises_of_those_who_do_not_tell_add_up(colluding) -> None:
 
 def test_it_is_that_of_the_member_for_whom_it_is_largest() -> None:
     three = ("a", "b", "c")
-    found = against_sums([FOUR, FOUR, three, three], 1.0, 0.1, 1e-5, 0)[0]
+    found = against_sums(sums_of([FOUR, FOUR, three, three]), 1e-5, 0)[0]
     most = epsilon_of_sums({(1.0, 0.1, 4): 2, (1.0, 0.1, 3): 2}, 1e-5, 0)
     least = epsilon_of_sums({(1.0, 0.1, 4): 2}, 1e-5, 0)
     assert found == most > least
-    assert against_sums([], 1.0, 0.1, 1e-5, 1) == {0: 0.0, 1: 0.0}
+    assert against_sums([], 1e-5, 1) == {0: 0.0, 1: 0.0}
 
 
 def test_a_sum_counts_for_its_own_members_alone() -> None:
     """Groups of one round are beside each other, and not one after another."""
-    found = against_sums([("a", "b", "c", "d"), ("e", "f", "g")], 1.0, 0.1, 1e-5, 0)[0]
+    found = against_sums(sums_of([FOUR, ("e", "f", "g")]), 1e-5, 0)[0]
     assert found == epsilon_of_sums({(1.0, 0.1, 3): 1}, 1e-5, 0)
 
 
 def test_all_that_collude_leave_ones_own_noise() -> None:
-    assert against_sums([("a", "b", "c")] * 3, 1.0, 0.1, 1e-5, 5)[5] == pytest.approx(
+    assert against_sums(sums_of([("a", "b", "c")] * 3), 1e-5, 5)[5] == pytest.approx(
         epsilon({(1.0, 0.1): 3}, 1e-5)
     )
+
+
+def test_tasks_compose_and_local_steps_count_with_their_own_noise_alone() -> None:
+    sums = [Summed(FOUR, 1.0, 0.1), Summed(FOUR, 2.0, 0.2), Summed(FOUR, 3.0, 0.1, 4, False)]
+    parts = {(1.0, 0.1, 4): 1, (2.0, 0.2, 4): 1, (3.0, 0.1, 1): 4}
+    assert against_sums(sums, 1e-5, 1)[1] == epsilon_of_sums(parts, 1e-5, 1)
+    assert against_sums(sums[2:], 1e-5, 0)[0] == epsilon({(3.0, 0.1): 4}, 1e-5)
 
 
 # Files.
@@ -226,7 +237,7 @@ def test_a_run_is_verified_from_its_files_alone(files) -> None:
     found = verify(whole, None, transcript)
     assert (found.wrong, found.missing, found.sums, found.unproven) == ((), (), 2, ())
     assert found.survivors == (3, 4)
-    expected = against_sums([FOUR, ("a", "c", "d")], 1.0, 0.5, 1e-5, 1)
+    expected = against_sums(sums_of([FOUR, ("a", "c", "d")], 0.5), 1e-5, 1)
     assert found.epsilon_release == expected
 
 

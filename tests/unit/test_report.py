@@ -158,7 +158,7 @@ def test_page_states_the_guarantee_in_full(source: str) -> None:
     assert "Rényi filter, at order 4.5" in text
     assert "networkx took no part in completion rounds 5–12 and defects rounds 1–12" in text
     assert words.SEEDED not in text
-    assert "Secure sum of 6: the coordinator learns the total and nothing else" in text
+    assert "Secure sum of 5 to 6: the coordinator learns the total and nothing else" in text
     assert "networkx before its masked update (budget)" in text
 
 
