@@ -127,7 +127,8 @@ class Agreement:
         PrivacyUnit(self.unit)
         if min(self.weights, self.rounds) < 1:
             raise ValueError("weights and rounds count from 1")
-        if not (self.epsilon > 0 and 0 < self.delta < 1 and self.noise_multiplier >= 0):
+        noise = self.noise_multiplier
+        if not (self.epsilon > 0 and 0 < self.delta < 1 and (noise == 0 or noise >= _LITTLE)):
             raise ValueError("that is no guarantee")
         if self.roster.federation != self.federation:
             raise ValueError("the roster is of another federation")
@@ -208,6 +209,7 @@ _FULL, _NOISE = 64.0, 16.0
 """What a coordinate of a sum is expected to stay below: so many nominal batches whose units all
 have their whole norm in it, and so many standard deviations of the noise."""
 
+_LITTLE = 0.05  # of noise: with less, ε has four digits and takes minutes to be computed
 _POINTS = 4.0  # of the sum to one deviation of a member's noise: docs/privacy.md says why
 _ADAM = 4.0  # times its learning rate: more than a step moves a weight with the usual moments
 _LEVEL = 16.0  # times C: how far an adaptive level is expected to rise
