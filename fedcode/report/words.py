@@ -51,11 +51,11 @@ _NOT_CLAIMED = (
 _CODES = {
     "budget": "its budget did not cover it",
     "agreement": "the agreement is not what it signed",
-    "plan": "the coordinator's plan is not what was agreed on",
+    "plan": "the plan is not what was agreed on, or of a round begun before",
     "failed": "its training failed",
     "policy": "its policy does not permit the round",
     "range": "its numbers did not fit into the sum",
-    "protocol": "the coordinator broke the protocol",
+    "protocol": "the request did not fit into its secure sum",
     "absent": "it did not answer",
     "malformed": "what it sent could not be read",
     "refused": "it broke the protocol",
