@@ -20,6 +20,7 @@ from fedcode.federation import (
     TaskSettings,
     TrainingSettings,
 )
+from fedcode.groups import SMALLEST_GROUP, threshold
 from fedcode.identity import Roster, Signatures, canonical
 from fedcode.privacy.lattice import Lattice, spacing_for
 from fedcode.privacy.policy import PrivacyPolicy
@@ -146,6 +147,12 @@ class Agreement:
     def possible(self, asked: int) -> bool:
         """Whether a round may ask so many of the members."""
         return self.aggregation.possible(asked, len(self.roster.members))
+
+    @property
+    def fewest_survivors(self) -> int:
+        """The fewest whose noises can be in a secure sum of a round."""
+        asked = self.aggregation.smallest(len(self.roster.members))
+        return threshold(asked if self.aggregation.groups is None else SMALLEST_GROUP)
 
     @property
     def factor(self) -> float:

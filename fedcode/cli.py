@@ -35,6 +35,8 @@ app = typer.Typer(
     help="Train code models together on source code that never leaves its owner.",
 )
 
+_MOST_LOST = 0.9
+
 _QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_UPDATE_CHECK": "0"}
 
 
@@ -70,7 +72,7 @@ def simulate(
         Kind | None, typer.Option(help="What members send: local-steps or gradient-sum.")
     ] = None,
     dropout: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Chance that a member is lost in a round.")
+        float, typer.Option(help="Chance, up to 0.9, that a member is lost in a round.")
     ] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Of training and of the noise.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds.")] = 1,
@@ -97,6 +99,8 @@ def simulate(
         _refuse_changes([*asked, *more, out if resume else None])
         chosen, options, before = repeatable((resume or again or Path()) / MANIFEST)
     else:
+        if not 0 <= dropout <= _MOST_LOST:
+            raise ConfigError("--dropout is a chance from 0 to 0.9", "leave it out for none")
         if no_privacy and (secure_sum or kind or dropout):
             raise ConfigError(
                 "without privacy nothing is masked, and nobody drops out",

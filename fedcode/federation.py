@@ -121,7 +121,7 @@ class TrainingSettings(Strict):
     quantile_rate: Positive = 0.2
     noise_multiplier: Positive | None = None
     metrics: Annotated[tuple[SharedMetric, ...], AfterValidator(_each_once)] = ()
-    loss_clip: Positive = 10.0
+    loss_clip: Norm = 10.0
     optimizer: Literal["sgd", "adam", "adam-bc"] = "sgd"
     learning_rate: Positive = 1.0
     momentum: Fraction = 0.0
@@ -208,7 +208,7 @@ class AggregationSettings(Strict):
     malicious: Count | None = None
     radius: Positive | None = None
     smallest_cohort: Count | None = None
-    colluding: Annotated[int, Field(ge=0, strict=True)] = 1
+    colluding: Annotated[int, Field(ge=0, lt=MOST_MEMBERS, strict=True)] = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -409,6 +409,8 @@ class Federation(Strict):
         self.aggregation.check_members(len(self.members))
         if (self.aggregation.smallest_cohort or 0) > len(self.members):
             raise ValueError("aggregation.smallest_cohort is more than there are members")
+        if self.aggregation.masked and self.aggregation.colluding >= len(self.members):
+            raise ValueError("aggregation.colluding is more than there are other members")
         return self
 
     @property

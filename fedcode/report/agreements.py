@@ -13,6 +13,7 @@ from rich.text import Text
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.modes import tradeoff
 from fedcode.report.table import delta, epsilon
+from fedcode.report.words import counted, spans
 
 
 def shown(signed: SignedAgreement) -> dict[str, Any]:
@@ -86,14 +87,17 @@ def verdict(
     if sums:
         fewest, most = survivors[0], survivors[-1]
         several = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        lines.append(f"{sums} secure sums of {several} survivors, by their signatures")
+        lines.append(f"proved by signatures: who is in {counted(sums, 'secure sum')}, of {several}")
     if unproven:
-        which = ", ".join(map(str, unproven))
+        which = "round " if len(unproven) == 1 else "rounds "
         lines.append(
-            f"no survivors are proved of rounds {which}: there was no sum, or it is kept back"
+            f"not proved of every sum of {which}{spans(unproven)}: there was none, or it is kept "
+            "back; your own ledger knows in which rounds you confirmed survivors"
         )
+    least = "at least " if unproven or wrong else ""
     for colluding, value in epsilon_release.items():
         lines.append(
-            f"ε = {epsilon(value)} against whoever sees these sums alone, {colluding} colluding"
+            f"ε = {least}{epsilon(value)} against whoever sees these sums alone, "
+            f"{colluding} colluding"
         )
     return lines

@@ -162,6 +162,7 @@ class Round(Part):
     charged: tuple[str, ...] = ()
     shared: dict[str, Shared] = Field(default_factory=dict)
     sums: tuple[SumStory, ...] = ()
+    changed: bool = True
 
 
 class SeedLocal(Part):

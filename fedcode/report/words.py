@@ -43,7 +43,8 @@ _NOT_CLAIMED = (
     "by looking at them.",
     "One ε for the whole table. A row's ε is that of one model with one seed; releasing several "
     "rows, or several seeds, trained on the same code costs the sum.",
-    "A defence against a member that lies. A poisoned update is clipped, not recognized.",
+    "A defence against a member that lies. Its own program clips what it sends; in a sum it moves "
+    "the total as far as it likes, and rules that bear a few who lie only bound it.",
     "That others have checked it. No external review of the cryptography or of the accounting "
     "has taken place.",
 )
@@ -60,6 +61,9 @@ _CODES = {
     "malformed": "what it sent could not be read",
     "refused": "it broke the protocol",
 }
+
+
+_LOST = ("absent", "malformed", "refused")
 
 
 def counted(count: int, one: str, many: str = "") -> str:
@@ -173,9 +177,17 @@ def stops(tasks: Sequence[TaskResult]) -> list[str]:
             for member, code in sorted(entry.refusals.items()):
                 rounds = missed.setdefault((member, code), {}).setdefault(task.name, [])
                 rounds.append(entry.round)
-    return [
-        f"{member} took no part in {listed([f'{n} {_spans(r)}' for n, r in rounds.items()])}: "
-        f"{_CODES.get(code, code)}"
+    idle = {
+        task.name: [entry.round for entry in task.curves if not entry.changed] for task in tasks
+    }
+    nothing = [f"{name} {_spans(rounds)}" for name, rounds in idle.items() if rounds]
+    changed = [
+        f"{listed(nothing)} changed nothing: too few were left, or the step was not finite; what "
+        "was charged stays charged"
+    ]
+    return (changed if nothing else []) + [
+        f"{member} {'was lost in' if code in _LOST else 'took no part in'} "
+        f"{listed([f'{n} {_spans(r)}' for n, r in rounds.items()])}: {_CODES.get(code, code)}"
         for (member, code), rounds in missed.items()
     ]
 
@@ -185,13 +197,17 @@ def _glued(name: str, value: str) -> str:
     return f"{name} = {value}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _spans(numbers: Sequence[int]) -> str:
-    """Rounds as ranges: ``round 3``, ``rounds 10–12``, ``rounds 2, 10–12``."""
-    spans: list[list[int]] = []
+def spans(numbers: Sequence[int]) -> str:
+    """Numbers as ranges: ``3``, ``10–12``, ``2, 10–12``."""
+    found: list[list[int]] = []
     for number_ in numbers:
-        if spans and number_ == spans[-1][-1] + 1:
-            spans[-1].append(number_)
+        if found and number_ == found[-1][-1] + 1:
+            found[-1].append(number_)
         else:
-            spans.append([number_])
-    text = ", ".join(f"{s[0]}" if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in spans)
-    return f"round {text}" if len(numbers) == 1 else f"rounds {text}"
+            found.append([number_])
+    return ", ".join(f"{s[0]}" if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in found)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Rounds as ranges: ``round 3``, ``rounds 10–12``."""
+    return f"{'round' if len(numbers) == 1 else 'rounds'} {spans(numbers)}"

@@ -66,6 +66,8 @@ class Outcome:
         seconds: from plan to weights.
         metrics: what the members measured, noised, if they agreed to.
         sums: the secure sums' stories; none where nothing is masked.
+        changed: whether there are other weights than before: enough were left for a sum, or for the
+            rule, and the step was finite.
     """
 
     round: int
@@ -75,6 +77,7 @@ class Outcome:
     seconds: float
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     sums: tuple[Story, ...] = ()
+    changed: bool = True
 
 
 class Coordinator:
@@ -130,6 +133,7 @@ class Coordinator:
             time.perf_counter() - start,
             self._metrics(gathered.parts),
             gathered.stories,
+            weights is not state.weights,
         )
         return State(number, weights, moments, average, spent), outcome
 

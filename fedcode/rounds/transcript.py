@@ -66,6 +66,10 @@ class Story:
         return asdict(self)
 
 
+class TooFewConfirmed(SecureSumError):
+    """There was no sum; or the confirmations of more members are kept back."""
+
+
 def signed_survivors(
     agreement: Agreement, number: int, cohort: Sequence[str], confirmations: Sequence[str]
 ) -> tuple[str, ...]:
@@ -78,8 +82,11 @@ def signed_survivors(
         confirmations: encoded messages, in hexadecimal.
 
     Raises:
-        SecureSumError: too few signatures on one set, or by others than its members.
+        TooFewConfirmed: too few signatures, of which nothing is wrong.
+        SecureSumError: signatures on several sets, or by others than their members.
     """
+    if not confirmations:
+        raise TooFewConfirmed("nobody's confirmation is there")
     found: dict[str, Confirmation] = {}
     for text in confirmations:
         try:
@@ -99,13 +106,15 @@ def signed_survivors(
     if len(claims) != 1:
         raise SecureSumError("the confirmations are not about one set of survivors")
     (digest, signed_round, _, _, _, survivors) = claims.pop()
-    if (digest, signed_round) != (agreement.digest(), number):
+    if digest != agreement.digest():
+        raise SecureSumError("the confirmations are of another agreement")
+    if signed_round != number:
         raise SecureSumError("the confirmations are of another round")
     members = next((g for g in parts(agreement, number, cohort) if set(survivors) <= set(g)), None)
     if members is None or not set(found) <= set(survivors):
         raise SecureSumError("the confirmations are of others than the sum's members")
     if len(found) < threshold(len(members)):
-        raise SecureSumError(f"{len(found)} of {len(members)} members confirmed: too few")
+        raise TooFewConfirmed(f"{len(found)} of {len(members)} members confirmed: too few")
     return tuple(survivors)
 
 
@@ -133,14 +142,15 @@ class Summed(NamedTuple):
         noise_multiplier: σ of each member's own noise.
         sampling_rate: q.
         steps: K.
-        together: whether their noises add up; else each has its own alone, as with local steps.
+        noises: how many add up: one alone with local steps, or of a sum whose survivors are not
+            known as many as there must be; None for all the survivors'.
     """
 
     survivors: tuple[str, ...]
     noise_multiplier: float
     sampling_rate: float
     steps: int = 1
-    together: bool = True
+    noises: int | None = None
 
 
 def against_sums(sums: Sequence[Summed], delta: float, colluding: int) -> dict[int, float]:
@@ -156,8 +166,7 @@ def against_sums(sums: Sequence[Summed], delta: float, colluding: int) -> dict[i
     """
     profiles: dict[str, Counter[tuple[float, float, int]]] = {}
     for one in sums:
-        noises = len(one.survivors) if one.together else 1
-        key = (one.noise_multiplier, one.sampling_rate, noises)
+        key = (one.noise_multiplier, one.sampling_rate, one.noises or len(one.survivors))
         for member in one.survivors:
             profiles.setdefault(member, Counter())[key] += one.steps
     distinct = {tuple(sorted(own.items())) for own in profiles.values()}

@@ -12,8 +12,12 @@ from typing import Any
 
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.errors import ConfigError, SecureSumError
-from fedcode.groups import threshold
-from fedcode.rounds.transcript import Summed, against_sums, parts, signed_survivors
+from fedcode.rounds.transcript import (
+    Summed,
+    TooFewConfirmed,
+    against_sums,
+    signed_survivors,
+)
 from fedcode.wire.forms import LAST_ROUND
 
 _HINT = "name an agreement-TASK.json of a run's folder"
@@ -43,8 +47,8 @@ class Verified:
         epoch: of the roster.
         missing: members without a signature that fits.
         sums: secure sums whose survivors were checked.
-        unproven: rounds, up to the last one in the transcript, of which it does not show enough
-            confirmations for every sum: none came about, or somebody keeps them back.
+        unproven: rounds of the agreement of which the transcript does not show enough confirmations
+            for every sum: none came about, or somebody keeps them back.
         survivors: the fewest and the most of one sum; empty without sums.
         epsilon_release: ε against whoever sees the sums alone, by the number of members that tell
             their noise; empty where noises do not add up.
@@ -85,18 +89,21 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     wrong = [f"{name} has not signed, or not with the key of the roster" for name in missing]
     if before is not None:
         wrong += _wrong_before(agreed, read(before))
-    survivors, unproven, shown = [], set[int](), {0}
+    survivors, unproven, proved = [], set[int](), set[tuple[int, str]]()
     for line in _lines_of(transcript, agreed.task) if transcript else []:
         try:
-            if len(line.confirmations) < line.needed(agreed):
-                unproven.add(line.round)
-            else:
-                survivors.append(
-                    signed_survivors(agreed, line.round, line.cohort, line.confirmations)
-                )
+            names = line.survivors(agreed)
+        except TooFewConfirmed:
+            unproven.add(line.round)
         except SecureSumError as error:
             wrong.append(f"round {line.round}: {error}")
-        shown.add(line.round)
+        else:
+            twice = [name for name in names if (line.round, name) in proved]
+            wrong += [f"round {line.round}: {name} is in two sums" for name in twice]
+            proved |= {(line.round, name) for name in names}
+            survivors.append(names)
+    if transcript:
+        unproven |= set(range(1, agreed.rounds + 1)) - {number for number, _ in proved}
     sizes = tuple(sorted({len(names) for names in survivors}))
     spent: Mapping[int, float] = {}
     if survivors and agreed.training.kind == "gradient-sum":
@@ -108,7 +115,7 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
         agreed.roster.epoch,
         missing,
         len(survivors),
-        tuple(sorted(unproven | set(range(1, max(shown))) - shown)),
+        tuple(sorted(unproven)),
         sizes,
         spent,
         tuple(wrong),
@@ -135,19 +142,20 @@ class _Line:
     cohort: tuple[str, ...]
     confirmations: tuple[str, ...]
 
-    def needed(self, agreed: Agreement) -> int:
-        """The fewest confirmations with which there can be a total.
+    def survivors(self, agreed: Agreement) -> tuple[str, ...]:
+        """Who is in the sum.
 
         Raises:
-            SecureSumError: the cohort cannot be.
+            TooFewConfirmed: it is not proved that there could be a sum.
+            SecureSumError: something is wrong.
         """
         if not set(self.cohort) <= set(agreed.roster.names):
             raise SecureSumError("the cohort names others than the roster's members")
         try:
-            agreed.aggregation.check_members(len(set(self.cohort)))
-            return min(threshold(len(each)) for each in parts(agreed, self.round, self.cohort))
+            agreed.aggregation.check_members(len(self.cohort))
         except ValueError as error:
             raise SecureSumError("the cohort cannot be") from error
+        return signed_survivors(agreed, self.round, self.cohort, self.confirmations)
 
 
 def _lines_of(path: Path, task: str) -> list[_Line]:

@@ -101,6 +101,7 @@ class Round:
     weights: str
     shared: Mapping[str, Mapping[str, float]]
     sums: Sequence[Mapping[str, Any]]
+    changed: bool
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
@@ -207,23 +208,45 @@ class Bench:
         }
         return {"unseen": unseen, "by_organization": by_name, "local": {"heldout": heldout}}
 
-    def summed(self, rounds: Sequence[Mapping[str, Any]]) -> list[Summed]:
-        """The secure sums of an arm's lines, as JSON has them, of which there could be a total."""
+    def summed(
+        self, arm: Arm, rounds: Sequence[Mapping[str, Any]], ledger: BudgetLedger
+    ) -> list[Summed]:
+        """The secure sums of an arm of which there could be a total, for the ε of the sums.
+
+        Those of its lines, as JSON has them; and what members have confirmed by their own ledgers
+        in rounds that no line tells of, for the run was cut off.
+        """
         training = self.settings.training
         if self.noise is None:
             return []
-        return [
-            Summed(
-                tuple(one["survivors"]),
-                self.noise.noise_multiplier,
-                training.sampling_rate,
-                training.steps_per_round,
-                training.kind == "gradient-sum",
-            )
+        step = self.noise.noise_multiplier, training.sampling_rate, training.steps_per_round
+        alone = None if training.kind == "gradient-sum" else 1
+        agreement = self.agreement(arm)
+        known = [
+            (line["round"], tuple(one["survivors"]))
             for line in rounds
             for one in line["sums"]
             if confirmed(one)
         ]
+        found = [Summed(names, *step, alone) for _, names in known]
+        told = {(number, name) for number, names in known for name in names}
+        for name in arm.members:
+            own = ledger.latched(self._asset(name), agreement.digest(), "survivors")
+            untold = sum((number, name) not in told for number in own)
+            found += untold * [Summed((name,), *step, alone or agreement.fewest_survivors)]
+        return found
+
+    def most_charges(self, arm: Arm, ledger: BudgetLedger) -> int:
+        """How often the member was charged for this arm that was charged most often."""
+        digest = self.agreement(arm).digest()
+        histories = (ledger.history(self._asset(name)) for name in arm.members)
+        return max(
+            sum(one.agreement == digest and one.state != "REFUNDED" for one in history)
+            for history in histories
+        )
+
+    def _asset(self, name: str) -> str:
+        return next(o.source for o in self.federation.members if o.name == name)
 
     def epsilon(self, rounds: int) -> float | None:
         """ε (PLD) of so many rounds of this task."""
@@ -358,6 +381,7 @@ class Bench:
             outcome.weights,
             {key: asdict(one) for key, one in outcome.metrics.items()},
             [one.plain() for one in outcome.sums],
+            outcome.changed,
         )
 
     def _figures(self, state: State, files: Sequence[SourceFile]) -> dict[str, float]:

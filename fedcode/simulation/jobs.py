@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -245,6 +244,9 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         state = bench.run(arm, ledger, state=state, before=tuple(rounds), after=after)
         if not _channel.stopping:
             ledger.empty_outbox()
+        private = arm.private and not _channel.stopping
+        charges = bench.most_charges(arm, ledger) if private else 0
+        summed = bench.summed(arm, rounds, ledger) if private else []
     if _channel.stopping:
         raise Interrupted(f"stopped after round {state.round} of {job.task}, {arm.title}")
     if job.folder:
@@ -258,16 +260,10 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         "seconds": time.perf_counter() - start,
         **found,
         "rounds": rounds,
-        "epsilon": bench.epsilon(_most_rounds(rounds)) if arm.private else None,
-        "summed": bench.summed(rounds),
+        "epsilon": bench.epsilon(charges) if arm.private else None,
+        "summed": summed,
         "weights": len(state.weights),
     }
-
-
-def _most_rounds(rounds: Sequence[Mapping[str, Any]]) -> int:
-    """In how many rounds the member was charged that was charged in most."""
-    taken = Counter(name for line in rounds for name in line["charged"])
-    return max(taken.values(), default=0)
 
 
 def learner_of(job: Job, prepared: Prepared) -> Learner:

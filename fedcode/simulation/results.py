@@ -113,7 +113,7 @@ def _against(
 ) -> list[dict[str, float]] | None:
     """By the number of members that tell their noise; None where no noises add up."""
     found = [Summed(tuple(names), *rest) for names, *rest in sums]
-    if not any(one.together for one in found):
+    if all(one.noises == 1 for one in found):
         return None
     against = against_sums(found, federation.privacy.delta, federation.aggregation.colluding)
     return [{"colluding": c, "epsilon": epsilon} for c, epsilon in against.items()]

@@ -99,7 +99,7 @@ def turned(text, place):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda c: [], "not about one set"),
+        (lambda c: [], "nobody's confirmation"),
         (lambda c: c[:2], "2 of 4 members confirmed: too few"),
         (lambda c: [c[0]] * 4, "1 of 4 members confirmed: too few"),
         (lambda c: [*c[:3], "zz"], "cannot be read"),
@@ -120,7 +120,7 @@ def turned(text, place):
             "not about one set",
         ),
         (lambda c: everyone(c, round=2), "of another round"),
-        (lambda c: everyone(c, agreement="00" * 32), "of another round"),
+        (lambda c: everyone(c, agreement="00" * 32), "of another agreement"),
         (lambda c: everyone(c, survivors=("a", "b", "c", "e")), "others than the sum's members"),
         (lambda c: everyone(c, survivors=("a", "b", "c")), "others than the sum's members"),
     ],
@@ -139,7 +139,7 @@ def test_other_messages_are_no_confirmations(confirmations) -> None:
 def test_a_confirmation_is_of_its_agreement_round_and_cohort(confirmations) -> None:
     with pytest.raises(SecureSumError, match="of another round"):
         check(confirmations, number=2)
-    with pytest.raises(SecureSumError, match="of another round"):
+    with pytest.raises(SecureSumError, match="of another agreement"):
         check(confirmations, agreement=dataclasses.replace(AGREEMENT, purpose="other"))
     with pytest.raises(SecureSumError, match="others than the sum's members"):
         check(confirmations, cohort=("a", "b", "c"))
@@ -188,7 +188,7 @@ def test_all_that_collude_leave_ones_own_noise() -> None:
 
 
 def test_tasks_compose_and_local_steps_count_with_their_own_noise_alone() -> None:
-    sums = [Summed(FOUR, 1.0, 0.1), Summed(FOUR, 2.0, 0.2), Summed(FOUR, 3.0, 0.1, 4, False)]
+    sums = [Summed(FOUR, 1.0, 0.1), Summed(FOUR, 2.0, 0.2), Summed(FOUR, 3.0, 0.1, 4, 1)]
     parts = {(1.0, 0.1, 4): 1, (2.0, 0.2, 4): 1, (3.0, 0.1, 1): 4}
     assert against_sums(sums, 1e-5, 1)[1] == epsilon_of_sums(parts, 1e-5, 1)
     assert against_sums(sums[2:], 1e-5, 0)[0] == epsilon({(3.0, 0.1): 4}, 1e-5)
@@ -209,7 +209,7 @@ def lines_of(outcomes, cohort=FOUR, task="toy"):
 def files(tmp_path):
     """A signed agreement, and the transcript of two rounds of which one lost ``b``."""
     training = TrainingSettings(kind="gradient-sum", sampling_rate=0.5)
-    agreement = agreement_of(roster=FOUR, mode="secagg", training=training)
+    agreement = agreement_of(roster=FOUR, mode="secagg", training=training, rounds=2)
     made = SignedAgreement.unsigned(agreement)
     for name in FOUR:
         made = made.sign(name, key_of(SEED, name))
@@ -266,7 +266,32 @@ def test_rounds_whose_survivors_are_kept_back_are_named(files) -> None:
     write([lines[0] | {"task": "other"}, lines[1]])
     found = verify(whole, None, transcript)
     assert (found.wrong, found.sums, found.unproven) == ((), 1, (1,))
-    assert any("proved of rounds 1:" in line for line in verdict(**found.plain()))
+    assert any("not proved of every sum of round 1:" in one for one in verdict(**found.plain()))
+
+
+def test_a_transcript_that_is_cut_proves_no_less_than_it_says(files) -> None:
+    whole, transcript, write, lines = files
+    for rest, unproven in (([lines[0]], (2,)), ([], (1, 2))):
+        write(rest)
+        found = verify(whole, None, transcript)
+        assert (found.wrong, found.unproven) == ((), unproven)
+        said = verdict(**found.plain())
+        assert all(" at least " in one for one in said if one.startswith("ε"))
+    assert not any("at least" in one for one in verdict(**verify(whole, None, None).plain()))
+
+
+def test_nobody_is_in_two_sums_of_one_round(files) -> None:
+    whole, transcript, write, lines = files
+    write([*lines, lines[0]])
+    assert verify(whole, None, transcript).wrong[0] == "round 1: a is in two sums"
+
+
+def test_confirmations_that_cannot_be_read_are_wrong_and_not_too_few(files) -> None:
+    whole, transcript, write, lines = files
+    write([lines[0] | {"confirmations": ["zz"]}, lines[1]])
+    found = verify(whole, None, transcript)
+    assert found.wrong == ("round 1: a confirmation cannot be read",)
+    assert found.unproven == (1,)
 
 
 def test_the_epoch_before_must_be_signed_too(files) -> None:

@@ -512,6 +512,15 @@ class BudgetLedger:
         )
         return [Charge(*row) for row in rows]
 
+    def latched(self, asset: str, agreement: str, step: str) -> frozenset[int]:
+        """The rounds of an agreement in which a step of a protocol was answered."""
+        rows = self._chain.query(
+            "SELECT body ->> '$.round' FROM entries WHERE asset = ? AND kind = ? "
+            "AND body ->> '$.agreement' = ? AND body ->> '$.step' = ?",
+            (asset, LATCHED, agreement, step),
+        )
+        return frozenset(int(number) for (number,) in rows)
+
     # What auditors and witnesses look at.
 
     @property
