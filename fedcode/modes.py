@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from fedcode.federation import AggregationSettings
+from fedcode.federation import AggregationSettings, TrainingSettings
 from fedcode.groups import threshold
 
 _OPEN = (
@@ -35,6 +35,17 @@ def tradeoff(aggregation: AggregationSettings, members: int) -> str:
         f"each group; in each {_losses(sizes[0])}; {aggregation.rule} bears {liars} with members "
         "that lie; less noise adds up in a group than in a cohort"
     )
+
+
+def leaving(training: TrainingSettings) -> str:
+    """What a member's release is, before it is masked."""
+    steps = training.steps_per_round
+    release = (
+        "a noised sum of gradients"
+        if training.kind == "gradient-sum"
+        else f"the change of weights after {_counted(steps, 'local step')}"
+    )
+    return f"{release}, with {' and '.join(training.metrics)}" if training.metrics else release
 
 
 def _losses(members: int) -> str:

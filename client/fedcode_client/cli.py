@@ -16,7 +16,7 @@ from rich.table import Table
 
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import load
-from fedcode.modes import tradeoff
+from fedcode.modes import leaving, tradeoff
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.organization import SignedPolicy, beside
 from fedcode.signing import SigningKey
@@ -72,6 +72,8 @@ def preview(
             f"{task.epsilon:.2f}",
         )
     console.print(table)
+    for each in asked.tasks:
+        console.print(f"{each.name} sends {leaving(each.training)}", soft_wrap=True)
     console.print(tradeoff(asked.aggregation, len(asked.members)), soft_wrap=True)
     for task in found.tasks:
         if task.rounds_affordable < task.rounds:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fedcode.budgets import calibrated, shortfalls
 from fedcode.federation import load
-from fedcode.modes import tradeoff
+from fedcode.modes import leaving, tradeoff
 from fedcode.terminal import run
 from fedcode_server.plan import Price, prices
 
@@ -45,6 +45,8 @@ def plan(
         soft_wrap=True,
     )
     console.print(_table(found))
+    for each in asked.tasks:
+        console.print(f"{each.name} sends {leaving(each.training)}", soft_wrap=True)
     console.print(tradeoff(asked.aggregation, len(asked.members)), soft_wrap=True)
     for shortfall in shortfalls(asked, calibration):
         console.print(str(shortfall), soft_wrap=True)

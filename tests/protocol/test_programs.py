@@ -141,8 +141,9 @@ def test_the_coordinator_says_what_a_federation_costs(said) -> None:
     assert (task, rounds, steps, rate) == ("completion", "3", "3", "0.3")
     assert 0.3 < float(noise) < 2.0
     assert 4.0 < float(spent) <= 8.0
-    assert lines[3].startswith("secure sum of 3: the coordinator learns the total")
-    assert len(lines) == 4
+    assert lines[3] == "completion sends the change of weights after 1 local step"
+    assert lines[4].startswith("secure sum of 3: the coordinator learns the total")
+    assert len(lines) == 5
 
 
 def test_the_plan_for_machines(said) -> None:
@@ -166,7 +167,8 @@ def test_an_organization_previews_what_would_be_asked_of_it(said) -> None:
     assert float(batch) > 1
     assert float(noise) > 0
     assert lines[0].endswith(f"ε = {spent}")
-    assert lines[3].startswith("secure sum of 3: the coordinator learns the total")
+    assert lines[3] == "completion sends the change of weights after 1 local step"
+    assert lines[4].startswith("secure sum of 3: the coordinator learns the total")
 
 
 def test_the_preview_for_machines_agrees_with_the_plan(said) -> None:
