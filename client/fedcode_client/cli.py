@@ -19,6 +19,7 @@ from fedcode.federation import load
 from fedcode.modes import leaving, tradeoff
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.organization import SignedPolicy, beside
+from fedcode.report.table import epsilon
 from fedcode.signing import SigningKey
 from fedcode.terminal import run
 from fedcode_client import desk
@@ -56,7 +57,8 @@ def preview(
     console = Console()
     console.print(
         f"{found.files} files, {found.records} records to train on; "
-        f"our cap is ε = {found.epsilon_cap:g}, all tasks together cost ε = {found.epsilon:.2f}",
+        f"our cap is ε = {found.epsilon_cap:g}, "
+        f"all tasks together cost ε = {epsilon(found.epsilon)}",
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
@@ -69,7 +71,7 @@ def preview(
             str(task.rounds_affordable),
             f"{task.expected_batch:.0f}",
             f"{task.noise_multiplier:.3f}",
-            f"{task.epsilon:.2f}",
+            epsilon(task.epsilon),
         )
     console.print(table)
     for each in asked.tasks:

@@ -23,6 +23,7 @@ from fedcode.federation import Federation
 from fedcode.modes import tradeoff
 from fedcode.privacy.calibration import Calibration
 from fedcode.record import Corpus
+from fedcode.report.table import epsilon
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.jobs import Progress as Told
 from fedcode.task import Metric
@@ -156,5 +157,5 @@ class View:
         if losses:
             parts.insert(0, f"loss {sum(losses) / len(losses):.2f}")
         if line["epsilon"]:
-            parts.append(f"ε {max(line['epsilon'].values()):.2f}")
+            parts.append(f"ε {epsilon(max(line['epsilon'].values()))}")
         return ", ".join([*parts, f"{line['seconds']:.1f} s"])

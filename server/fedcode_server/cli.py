@@ -15,6 +15,7 @@ from rich.table import Table
 from fedcode.budgets import calibrated, shortfalls
 from fedcode.federation import load
 from fedcode.modes import leaving, tradeoff
+from fedcode.report.table import NOTHING, epsilon
 from fedcode.terminal import run
 from fedcode_server.plan import Price, prices
 
@@ -70,11 +71,11 @@ def _table(found: list[Price]) -> Table:
             str(price.steps),
             f"{price.sampling_rate:g}",
             f"{price.noise_multiplier:.3f}",
-            f"{price.epsilon:.2f}",
+            epsilon(price.epsilon),
             *([_or_dash(price.epsilon_release)] if summed else []),
         )
     return table
 
 
 def _or_dash(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return NOTHING if value is None else epsilon(value)
