@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcode.agreement import Agreement, SignedAgreement
-from fedcode.modes import tradeoff
+from fedcode.federation import TrainingSettings
+from fedcode.modes import leaving, tradeoff
 from fedcode.report.table import delta, epsilon
 from fedcode.report.words import counted, spans
 
@@ -47,17 +48,25 @@ def _lines(agreed: Agreement) -> list[tuple[str, str]]:
         ("privacy", _privacy(agreed)),
         (
             "round",
-            f"{training.kind}, {training.steps_per_round} steps at rate {training.sampling_rate:g},"
+            f"{leaving(training)}, {counted(training.steps_per_round, 'step')} at rate "
+            f"{training.sampling_rate:g},"
             f" {training.clipping} clipping at {training.clipping_norm:g}, "
             f"nominal batch {training.nominal_batch}",
         ),
-        ("metrics", ", ".join(training.metrics) or "none leaves a member"),
+        ("metrics", _metrics(training)),
         ("coordinator", f"{agreed.server.algorithm}, {agreed.roster.coordinator}"),
         ("aggregation", tradeoff(agreed.aggregation, members)),
         ("roster", f"epoch {agreed.roster.epoch}, {agreed.roster.digest()}"),
         ("roster before", before),
     ]
     return [(name, str(value)) for name, value in lines]
+
+
+def _metrics(training: TrainingSettings) -> str:
+    if not training.metrics:
+        return "none leaves a member"
+    cut = f"; a loss is cut to {training.loss_clip:g}" if "loss" in training.metrics else ""
+    return ", ".join(training.metrics) + cut
 
 
 def _privacy(agreed: Agreement) -> str:
