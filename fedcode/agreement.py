@@ -21,11 +21,11 @@ from fedcode.federation import (
     TrainingSettings,
 )
 from fedcode.groups import SMALLEST_GROUP, threshold
-from fedcode.identity import Roster, Signatures, canonical
+from fedcode.identity import Roster, Signatures
 from fedcode.privacy.lattice import Lattice, spacing_for
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import PrivacyUnit
-from fedcode.signing import SigningKey
+from fedcode.signing import SigningKey, canonical
 from fedcode.strict import Name, Purpose, checked
 
 DOMAIN = "fedcode/agreement/2"

@@ -9,27 +9,19 @@ the roster before it, and which every member signs anew.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fedcode.errors import ConfigError
-from fedcode.signing import SigningKey, signed, usable
+from fedcode.signing import SigningKey, canonical, signed, usable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COORDINATOR = "coordinator"
 """What errors and reports call it; no member has this name."""
 
 HEX = re.compile(r"[0-9a-f]{64}")
-
-
-def canonical(values: Mapping[str, Any]) -> bytes:
-    """JSON with sorted keys and no white space: equal values, equal bytes."""
-    return json.dumps(
-        values, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    ).encode()
 
 
 @dataclass(frozen=True, slots=True)

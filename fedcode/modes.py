@@ -13,6 +13,11 @@ _OPEN = (
 )
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 model``, ``2 models``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def tradeoff(aggregation: AggregationSettings, members: int) -> str:
     """What the coordinator learns, how many members may be lost, and what lies are borne."""
     if aggregation.mode == "open":
@@ -29,7 +34,7 @@ def tradeoff(aggregation: AggregationSettings, members: int) -> str:
         )
     sizes = members // aggregation.groups, -(-members // aggregation.groups)
     size = f"{sizes[0]}" if sizes[0] == sizes[1] else f"{sizes[0]} or {sizes[1]}"
-    liars = _counted(aggregation.malicious or 0, "group")
+    liars = counted(aggregation.malicious or 0, "group")
     return (
         f"{aggregation.groups} secure sums of {size} members: the coordinator learns the total of "
         f"each group; in each {_losses(sizes[0])}; {aggregation.rule} bears {liars} with members "
@@ -43,7 +48,7 @@ def leaving(training: TrainingSettings) -> str:
     release = (
         "a noised sum of gradients"
         if training.kind == "gradient-sum"
-        else f"the change of weights after {_counted(steps, 'local step')}"
+        else f"the change of weights after {counted(steps, 'local step')}"
     )
     return f"{release}, with {' and '.join(training.metrics)}" if training.metrics else release
 
@@ -52,8 +57,4 @@ def _losses(members: int) -> str:
     bearable = members - threshold(members)
     if not bearable:
         return "not one of them may be lost, or the round is"
-    return f"up to {_counted(bearable, 'member')} may be lost in a round"
-
-
-def _counted(count: int, one: str) -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+    return f"up to {counted(bearable, 'member')} may be lost in a round"

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -68,6 +70,17 @@ class SigningKey:
     def sign(self, domain: str, data: bytes) -> str:
         """The signature of ``data``, 128 hexadecimal digits."""
         return self._key.sign(_framed(domain, data)).hex()
+
+
+def canonical(values: Mapping[str, Any]) -> bytes:
+    """JSON with sorted keys and no white space: equal values, equal bytes, which can be signed.
+
+    Raises:
+        ValueError: numbers that JSON does not have.
+    """
+    return json.dumps(
+        values, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode()
 
 
 def usable(public: str) -> bool:

@@ -8,7 +8,6 @@ enough to permit less. Without a policy there is no account, and without an acco
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pydantic import Field, model_validator
 
 from fedcode.errors import ConfigError, PolicyRefusal, PrivacyError
 from fedcode.record import PrivacyUnit
-from fedcode.signing import SigningKey, signed
+from fedcode.signing import SigningKey, canonical, signed
 from fedcode.storage import write_atomically
 from fedcode.strict import (
     Count,
@@ -116,8 +115,7 @@ class OrganizationPolicy(Strict):
 
     def canonical(self) -> bytes:
         """JSON with sorted keys and no white space: what is signed."""
-        values = self.model_dump(mode="json")
-        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        return canonical(self.model_dump(mode="json"))
 
     def check(self, *, purpose: str, task: str, unit: PrivacyUnit, cohort: int) -> None:
         """Whether a round may be taken part in.

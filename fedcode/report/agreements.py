@@ -12,9 +12,9 @@ from rich.text import Text
 
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.federation import TrainingSettings
-from fedcode.modes import leaving, tradeoff
+from fedcode.modes import counted, leaving, tradeoff
 from fedcode.report.table import delta, epsilon
-from fedcode.report.words import counted, spans
+from fedcode.report.words import spans
 
 
 def shown(signed: SignedAgreement) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from fedcode.modes import counted
 from fedcode.report import audits, charts, sums, table, words
 from fedcode.report.audits import Audit, read_audit
 from fedcode.report.result import Arm, Manifest, Result, TaskResult, read_manifest, read_result
@@ -101,7 +102,7 @@ def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["epsilon"] = table.epsilon
-    environment.filters["counted"] = words.counted
+    environment.filters["counted"] = counted
     return environment.from_string(_part("template.html.j2")).render(
         style=Markup(_part("style.css")),  # noqa: S704  our own file
         result=result,

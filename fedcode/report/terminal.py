@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedcode.modes import counted
 from fedcode.report import table as figures
 from fedcode.report import words
 from fedcode.report.result import Metric, Result, TaskResult, read_result
@@ -95,7 +96,7 @@ def _verdicts(result: Result) -> Iterator[Text]:
     every = [(task.name, verdict) for task in result.tasks for verdict in task.verdict]
     holding = sum(verdict.holds for _, verdict in every)
     if len(every) > _VERDICTS and holding:
-        yield Text(f"yes  {holding} of {words.counted(len(every), 'claim')} hold")
+        yield Text(f"yes  {holding} of {counted(len(every), 'claim')} hold")
     for name, verdict in every:
         if not verdict.holds:
             yield Text(f"NO   {name}: {verdict.claim} ({verdict.detail})")

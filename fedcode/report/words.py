@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fedcode.modes import counted
 from fedcode.record import PrivacyUnit
 from fedcode.report import sums
 from fedcode.report.result import Privacy, Result, TaskResult
@@ -64,11 +65,6 @@ _CODES = {
 
 
 _LOST = ("absent", "malformed", "refused")
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """``1 model``, ``2 models``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def listed(names: Sequence[str]) -> str:

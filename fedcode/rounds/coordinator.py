@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Mapping
@@ -150,11 +149,8 @@ class Coordinator:
         plan = sign(Plan(agreement.digest(), number, cohort, state.weights), self._key)
         data = encode(plan)
         if not agreement.aggregation.masked:
-            return open_updates(exchange, agreement, number, cohort, data)
-        plan_digest = hashlib.sha256(data).hexdigest()
-        return secure_sums(
-            exchange, agreement, number, cohort, data, plan_digest, digest(state.weights), self._key
-        )
+            return open_updates(exchange, plan, data)
+        return secure_sums(exchange, agreement, plan, data, self._key)
 
     def _change(self, parts: tuple[Part, ...]) -> NDArray[np.float64] | None:
         """The mean change of weights, shape (d,); None where too few are left."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from fedcode.agreement import Agreement
 from fedcode.errors import Misbehaviour, SecureSumError
 from fedcode.rounds.exchange import MALFORMED, Exchange
-from fedcode.rounds.transcript import Lost, Story, parts
+from fedcode.rounds.sessions import sessions
+from fedcode.rounds.transcript import Lost, Story
 from fedcode.secure_sum import Session, Summation
 from fedcode.signing import SigningKey
 from fedcode.wire import (
     Confirmation,
     Keys,
+    Plan,
     ReceivedMasked,
     ReceivedUpdate,
     Reveal,
@@ -65,17 +68,21 @@ class Gathered:
     stories: tuple[Story, ...]
 
 
-def open_updates(
-    exchange: Exchange, agreement: Agreement, number: int, cohort: Sequence[str], plan: bytes
-) -> Gathered:
-    """The members' updates, unmasked."""
+def open_updates(exchange: Exchange, plan: Plan, data: bytes) -> Gathered:
+    """The members' updates, unmasked.
+
+    Args:
+        exchange: reaches them.
+        plan: of the round.
+        data: its bytes.
+    """
     found, refusals = [], {}
-    for name, message in exchange.ask(dict.fromkeys(cohort, plan)):
+    for name, message in exchange.ask(dict.fromkeys(plan.cohort, data)):
         if isinstance(message, str):
             refusals[name] = message
         elif isinstance(message, ReceivedUpdate) and (message.agreement, message.round) == (
-            agreement.digest(),
-            number,
+            plan.agreement,
+            plan.round,
         ):
             found.append(Part((name,), message.values.astype(np.float64)))
         else:
@@ -84,41 +91,20 @@ def open_updates(
 
 
 def secure_sums(
-    exchange: Exchange,
-    agreement: Agreement,
-    number: int,
-    cohort: Sequence[str],
-    plan: bytes,
-    plan_digest: str,
-    weights: str,
-    key: SigningKey,
+    exchange: Exchange, agreement: Agreement, plan: Plan, data: bytes, key: SigningKey
 ) -> Gathered:
     """One secure sum over the cohort, or one for each of its groups, step by step in parallel.
 
     Args:
         exchange: reaches the members.
         agreement: what was agreed on.
-        number: of the round.
-        cohort: the members of the plan.
-        plan: the signed plan's bytes.
-        plan_digest: their SHA-256.
-        weights: digest of the plan's weights.
+        plan: of the round.
+        data: its bytes.
         key: the coordinator's.
     """
-    running = []
-    for names in parts(agreement, number, cohort):
-        members = tuple((name, agreement.roster.key(name)) for name in names)
-        session = Session(
-            agreement=agreement.digest(),
-            round=number,
-            plan=plan_digest,
-            weights=weights,
-            coordinator=key.public,
-            members=members,
-            length=agreement.length,
-        )
-        running.append(_Running(session, key))
-    for step, requests, wanted, add in _steps(plan):
+    plan_digest = hashlib.sha256(data).hexdigest()
+    running = [_Running(each, key) for each in sessions(agreement, plan, plan_digest)]
+    for step, requests, wanted, add in _steps(data):
         _take(exchange, running, step, requests, wanted, add)
     lattice = agreement.lattice()
     done = []

@@ -21,12 +21,11 @@ from fedcode.errors import (
     SecureSumError,
     WireError,
 )
-from fedcode.groups import threshold
 from fedcode.privacy.accountant import Cost
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import Release
-from fedcode.rounds.transcript import parts
+from fedcode.rounds.sessions import sessions
 from fedcode.secure_sum import Session, SummingMember
 from fedcode.signing import SigningKey
 from fedcode.trainer import LocalReport, Trainer
@@ -73,18 +72,14 @@ class _Sum:
     """A secure sum that this member takes part in.
 
     Attributes:
-        round: its round.
-        plan: digest of the plan's bytes.
+        session: the sum.
         weights: where training starts.
-        members: those who add up, ourselves included.
         half: our half of the protocol.
         paid: whether it was charged for: a term that could not be made is not made again.
     """
 
-    round: int
-    plan: str
+    session: Session
     weights: Vector
-    members: tuple[str, ...]
     half: SummingMember
     paid: bool = False
 
@@ -215,7 +210,7 @@ class Member:
                 return self._begin(message, asked)
             return self._once(message.round, asked, lambda: self._update(message, asked))
         running = self._sum
-        if running is None or message.round != running.round:
+        if running is None or message.round != running.session.round:
             raise _Refused(RefusalCode.PLAN)  # over, or lost in a restart: it cannot go on
         match message:
             case KeyBook():
@@ -244,28 +239,23 @@ class Member:
         for nothing.
         """
         running = self._sum
-        if running is not None and plan.round == running.round and asked == running.plan:
+        if (
+            running is not None
+            and plan.round == running.session.round
+            and asked == running.session.plan
+        ):
             return encode(running.half.keys())
-        late = running is not None and plan.round <= running.round
+        late = running is not None and plan.round <= running.session.round
         if late or self._ledger.answer(self.asset, self._digest, plan.round) is not None:
             raise _Refused(RefusalCode.PLAN)
         self._forget()
-        agreed = self._agreement
-        names = next(p for p in parts(agreed, plan.round, plan.cohort) if self.name in p)
-        self._ledger.check_charge(self._cost, **self._charged_to(threshold(len(names))))
-        session = Session(
-            agreement=self._digest,
-            round=plan.round,
-            plan=asked,
-            weights=plan.digest,
-            coordinator=agreed.roster.coordinator,
-            members=tuple((name, agreed.roster.key(name)) for name in names),
-            length=agreed.length,
-        )
+        every = sessions(self._agreement, plan, asked)
+        session = next(one for one in every if self.name in one.names)
+        self._ledger.check_charge(self._cost, **self._charged_to(session.threshold))
         latch = _RoundLatch(self._ledger, self.asset, self._digest, plan.round)
         half = SummingMember(session, self.name, self._key, latch)
         keys = encode(half.keys())
-        self._sum = _Sum(plan.round, asked, plan.weights, names, half)
+        self._sum = _Sum(session, plan.weights, half)
         return keys
 
     def close(self) -> None:
@@ -306,7 +296,7 @@ class Member:
         """What leaves in a secure sum."""
         if running.paid:
             raise _Refused(RefusalCode.PLAN)
-        receipt = self._charge(running.round, threshold(len(running.members)))
+        receipt = self._charge(running.session.round, running.session.threshold)
         running.paid = True
         release = self._train(running.weights, receipt)
         term = release.term(self._lattice)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from fedcode.agreement import Agreement
 from fedcode.errors import SecureSumError, WireError
-from fedcode.groups import groups, threshold
+from fedcode.groups import threshold
 from fedcode.privacy.accountant import epsilon_of_sums
+from fedcode.rounds.sessions import parts
 from fedcode.wire import Confirmation, decode, verified
 
 
@@ -116,14 +117,6 @@ def signed_survivors(
     if len(found) < threshold(len(members)):
         raise TooFewConfirmed(f"{len(found)} of {len(members)} members confirmed: too few")
     return tuple(survivors)
-
-
-def parts(agreement: Agreement, number: int, cohort: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Who adds up with whom in round ``number``: each side finds it for itself."""
-    count = agreement.aggregation.groups
-    if count is None:
-        return (tuple(sorted(cohort)),)
-    return groups(agreement.digest(), number, cohort, count)
 
 
 def confirmed(story: Mapping[str, Any]) -> bool:

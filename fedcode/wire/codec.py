@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcode.errors import WireError
+from fedcode.groups import MOST_MEMBERS
+from fedcode.signing import canonical
 from fedcode.wire import messages as m
 from fedcode.wire.forms import (
     CIPHERTEXT,
     DIGEST,
     KEY,
-    MOST_MEMBERS,
     NAME,
     SHARE,
     SIGNATURE,
@@ -208,13 +209,13 @@ def encode(message: m.Message) -> bytes:
 
 def attested(message: m.Message | m.Received) -> bytes:
     """What its signature proves of ``message``: all of its bytes but the payload."""
-    text = _canonical(_header(message) | {"signature": message.signature})
+    text = canonical(_header(message) | {"signature": message.signature})
     return _MAGIC + _BY_TYPE[type(message)].mark + len(text).to_bytes(4, "big") + text
 
 
 def statement(message: m.Message | m.Received) -> tuple[str, bytes]:
     """The domain of the signature of ``message``, and the bytes that it signs."""
-    return f"fedcode/1/{_BY_TYPE[type(message)].word}", _canonical(_header(message))
+    return f"fedcode/1/{_BY_TYPE[type(message)].word}", canonical(_header(message))
 
 
 def decode(data: bytes, *, weights: int, length: int) -> m.Received:
@@ -307,14 +308,10 @@ def _parsed(text: bytes) -> dict[str, Any]:
         raise WireError("the header has more parts than any of ours")
     try:
         header = json.loads(text)
-        canonical = isinstance(header, dict) and _canonical(header) == text
+        same = isinstance(header, dict) and canonical(header) == text
     except (ValueError, RecursionError) as error:
         raise WireError("the header is not JSON") from error
-    if not canonical:
+    if not same:
         raise WireError("the header is not canonical")
     found: dict[str, Any] = header
     return found
-
-
-def _canonical(header: Mapping[str, Any]) -> bytes:
-    return json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -11,11 +11,9 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from fedcode.errors import WireError
+from fedcode.groups import MOST_MEMBERS
+from fedcode.identity import NAME as MEMBER
 
-MOST_MEMBERS = 100
-"""Of one sum; lists of names hold no more."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LAST_ROUND = 1_000_000
 
 
@@ -127,7 +125,7 @@ class NamedTexts:
         return tuple(found)
 
 
-NAME = Text(_NAME)
+NAME = Text(MEMBER)
 DIGEST = hexadecimal(32)
 KEY = hexadecimal(32)
 SIGNATURE = hexadecimal(64)

@@ -17,8 +17,9 @@ from test_agreement import agreement
 from fedcode.agreement import DOMAIN, Agreement, SignedAgreement
 from fedcode.errors import ConfigError, PrivacyError
 from fedcode.federation import AggregationSettings
-from fedcode.identity import Roster, Signatures, canonical
+from fedcode.identity import Roster, Signatures
 from fedcode.report.agreements import summary
+from fedcode.signing import canonical
 from fedcode.signing import signed as verifies
 from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 
