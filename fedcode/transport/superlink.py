@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
+from fedcode.errors import Interrupted
 from fedcode.transport.internals.common import SUPERLINK_NODE_ID, Run, identify, inflated, parts
 from fedcode.transport.internals.superlink import LinkStore
 
@@ -167,15 +168,18 @@ class LinkGrid(Grid):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """What the nodes answer, at most one reply each, in time.
+    ) -> Iterator[Message]:
+        """What the nodes answer, at most one reply each, in time, as it comes.
 
         Args:
             messages: at most one for each node.
             timeout: seconds; for ever if None.
+
+        Raises:
+            Interrupted: somebody wants it to stop.
         """
         asked = {one.metadata.dst_node_id: _Asked(one) for one in messages}
-        replies: list[Message] = []
+        answered: set[str] = set()
         end = None if timeout is None else time.monotonic() + timeout
         seen = self._look(asked, time.monotonic())
         for node, one in asked.items():
@@ -186,17 +190,17 @@ class LinkGrid(Grid):
             now = time.monotonic()
             if end is not None and now >= end:
                 break
-            replies += self._collect(asked)
+            for reply in self._collect(asked):
+                answered.add(reply.metadata.message_id)
+                yield reply
             if asked and now - looked >= _LOOK:
                 looked = now
                 self._again(asked, self._look(asked, now), now)
             if asked:
                 self._stop.wait(_POLL)
-        self._store.drop(
-            {identity for one in every for identity in one.sent},
-            {reply.metadata.message_id for reply in replies},
-        )
-        return replies
+        self._store.drop({identity for one in every for identity in one.sent}, answered)
+        if self._stop.is_set():
+            raise Interrupted("stopped while members were asked")
 
     def _collect(self, asked: dict[int, _Asked]) -> list[Message]:
         """Replies that have come; their nodes are not waited for any more."""
