@@ -249,15 +249,15 @@ def imported(path):
             yield node.module
 
 
-def test_flowers_internals_are_used_in_the_transport_only() -> None:
+def test_flowers_internals_are_used_in_one_place_only() -> None:
     public = ("flwr.app", "flwr.clientapp", "flwr.serverapp")
     found = {
-        str(path.relative_to(ROOT))
+        str(path.relative_to(ROOT).parent)
         for path in SOURCES
         for name in imported(path)
         if name.partition(".")[0] == "flwr" and not name.startswith(public)
     }
-    assert found == {"fedcode/transport/in_memory.py"}
+    assert found == {"fedcode/transport/internals"}
 
 
 def test_only_the_transport_and_the_rounds_know_flower() -> None:
@@ -267,7 +267,7 @@ def test_only_the_transport_and_the_rounds_know_flower() -> None:
         for name in imported(path)
         if name.partition(".")[0] == "flwr"
     }
-    assert found <= {"transport", "rounds"}
+    assert found <= {"transport", "internals", "rounds"}
 
 
 def test_the_secure_sum_opens_nothing() -> None:
