@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +24,6 @@ from fedcode.rounds.transcript import Story
 from fedcode.signing import SigningKey
 from fedcode.weights import Vector, digest
 from fedcode.wire import Plan, RefusalCode, encode, sign
-
-logging.getLogger("flwr").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -150,8 +151,10 @@ class Listener:
         self._thread = threading.Thread(target=self._serve, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Serves until :meth:`stop`."""
+        """Serves until :meth:`stop`; connections are taken when this returns."""
         self._thread.start()
+        while self._thread.is_alive() and not self._server.started:
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Ends what is served within a second or so."""

@@ -4,3 +4,7 @@
 
 Flower may change any of it without notice. ``tests/unit/test_flower_contract.py`` names what did.
 """
+
+import logging
+
+logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what it says of requests is no news of ours
