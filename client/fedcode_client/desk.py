@@ -12,7 +12,7 @@ from fedcode.budgets import budget, calibrated, rounds_covered
 from fedcode.corpus import arrange, asset_of, cache_folder, read, with_owners
 from fedcode.corpus import register as registered
 from fedcode.errors import ConfigError
-from fedcode.federation import Federation
+from fedcode.federation import OWN, Federation
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.policy import check_population
@@ -97,6 +97,11 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
     if ours is None:
         members = ", ".join(o.name for o in federation.members)
         raise ConfigError(f"{name} is no member of {federation.name}", f"members: {members}")
+    if ours.source == OWN:
+        raise ConfigError(
+            f"{federation.name} does not say where the code of {name} lies",
+            "give it a source, or preview what an agent is offered",
+        )
     corpus = read(
         ours.source, name, max_tokens=ours.max_tokens, cache=cache_folder(), workers=workers
     )

@@ -90,6 +90,7 @@ def simulate(
             f"the run in {folder} is finished",
             f"show it: fedcode report {folder}, or repeat it: fedcode simulate --again {folder}",
         )
+    federation.check_sources()
     check_tasks(federation)
     cores = os.cpu_count() or 1
     data, whole = load(federation, cores, view.reading_one)
