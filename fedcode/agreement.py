@@ -293,13 +293,22 @@ class SignedAgreement:
         document = self.agreement.canonical()
         return SignedAgreement(self.agreement, self.signatures.adding(name, key, document))
 
+    def with_signature(self, name: str, signature: str) -> SignedAgreement:
+        """With a signature that was made elsewhere; see :meth:`missing`."""
+        made = dict(sorted({**self.signatures.by_member, name: signature}.items()))
+        return SignedAgreement(self.agreement, Signatures(DOMAIN, made))
+
+    def missing(self) -> tuple[str, ...]:
+        """The members without a signature that fits."""
+        return self.signatures.missing(self.agreement.roster, self.agreement.canonical())
+
     def check(self) -> None:
         """Whether every member of the roster has signed.
 
         Raises:
             PrivacyError: somebody has not, or not with the key of the roster.
         """
-        missing = self.signatures.missing(self.agreement.roster, self.agreement.canonical())
+        missing = self.missing()
         if missing:
             raise PrivacyError(f"{', '.join(missing)} did not sign the agreement")
 

@@ -107,7 +107,11 @@ class Exchange:
             for name, data in requests.items()
             if record is None or record.heard(name, data) is None
         }
-        messages = [message_to(self._nodes[name], data) for name, data in asked.items()]
+        messages = [
+            message_to(self._nodes[name], data)
+            for name, data in asked.items()
+            if name in self._nodes  # of a cohort before a restart somebody may have left
+        ]
         for reply in self._grid.send_and_receive(messages, timeout=patience) if messages else ():
             name = self._members.get(reply.metadata.src_node_id, "")
             if name not in asked or reply.has_error():

@@ -85,7 +85,7 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     """
     signed = read(path)
     agreed = signed.agreement
-    missing = signed.signatures.missing(agreed.roster, agreed.canonical())
+    missing = signed.missing()
     wrong = [f"{name} has not signed, or not with the key of the roster" for name in missing]
     if before is not None:
         wrong += _wrong_before(agreed, read(before))
@@ -125,7 +125,7 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
 def _wrong_before(agreed: Agreement, before: SignedAgreement) -> list[str]:
     """Why the roster does not follow on what its members signed before."""
     earlier = before.agreement
-    missing = before.signatures.missing(earlier.roster, earlier.canonical())
+    missing = before.missing()
     wrong = [f"{name} has not signed the epoch before" for name in missing]
     try:
         agreed.roster.check_follows(earlier.roster)

@@ -145,6 +145,7 @@ class Listener:
         config.load()
         if config.ssl is not None:
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._config = config
         self._server = uvicorn.Server(config)
         self._socket = config.bind_socket()
         self.port: int = self._socket.getsockname()[1]
@@ -155,6 +156,11 @@ class Listener:
         self._thread.start()
         while self._thread.is_alive() and not self._server.started:
             time.sleep(0.01)
+
+    def renew(self, files: tuple[Path, Path, Path]) -> None:
+        """Shows the certificate that ``files`` hold now, to whoever connects from now on."""
+        if self._config.ssl is not None:
+            self._config.ssl.load_cert_chain(files[0], files[1])
 
     def stop(self) -> None:
         """Ends what is served within a second or so."""
