@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""What we are asked to take part in, and what we said: nothing is signed that was not computed here.
+"""What we are asked to take part in, and what we said: we sign what we have computed, and no more.
 
 The coordinator sends settings, a roster and public files. The agreement is made of them anew, on
 our machine, and must be the one that the others are asked to sign.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,9 +64,7 @@ class Offer:
         """
         try:
             federation = check(json.loads(offer.federation), "the offer")
-            agreements = tuple(
-                SignedAgreement.read(json.loads(one)) for one in offer.agreements
-            )
+            agreements = tuple(SignedAgreement.read(json.loads(one)) for one in offer.agreements)
         except (ValueError, RecursionError) as error:
             raise ConfigError(_WRONG, "are both programs of one version?") from error
         files = tuple((one.name, one.size, one.digest) for one in offer.files)
@@ -174,9 +171,7 @@ class Desk:
                 offer.federation, task, Start.load(start / file_of(task)), roster
             )
             if made.digest() != one.agreement.digest():
-                raise ConfigError(
-                    f"the agreement on {task} is not what its settings make", _OTHERS
-                )
+                raise ConfigError(f"the agreement on {task} is not what its settings make", _OTHERS)
         known = self.known_roster()
         if known is not None and known.digest() != roster.digest():
             roster.check_follows(known)
@@ -231,9 +226,7 @@ class Desk:
     def keep(self, offer: Offer) -> None:
         """Keeps the agreements of a run with everybody's signatures."""
         for one in offer.agreements:
-            write_json(
-                self.folder(offer.run) / f"agreement-{one.agreement.task}.json", one.plain()
-            )
+            write_json(self.folder(offer.run) / f"agreement-{one.agreement.task}.json", one.plain())
 
     def known_roster(self) -> Roster | None:
         """The one that we have signed last."""
@@ -292,5 +285,3 @@ def document(offer: Offer) -> bytes:
             "missing": list(offer.missing()),
         }
     )
-
-

@@ -107,6 +107,7 @@ class Member:
 
     Attributes:
         error: why the last ``failed`` was answered, for the organization's own eyes.
+        refused: the code that was answered last; None if it was no refusal.
         objection: what was wrong with the last message that did not fit the secure sum; a
             :class:`~fedcode.errors.Misbehaviour` names the culprit, has the evidence, and stays
             until there is another one.
@@ -143,6 +144,7 @@ class Member:
         self.name = name
         self.asset = asset
         self.error: Exception | None = None
+        self.refused: RefusalCode | None = None
         self.objection: SecureSumError | None = None
         self._agreement = agreement
         self._digest = agreement.digest()
@@ -164,7 +166,7 @@ class Member:
 
     def answer(self, data: bytes) -> bytes:
         """The bytes of an answer, or of a refusal that says no more than a code."""
-        number = 1
+        number, self.refused = 1, None
         try:
             message = self._read(data)
             number = message.round
@@ -183,6 +185,7 @@ class Member:
             code = RefusalCode.PROTOCOL
         except Exception as error:  # noqa: BLE001  a text could hold source code: none may leave
             self.error, code = error, RefusalCode.FAILED
+        self.refused = code
         return encode(sign(Refusal(self._digest, number, self.name, code), self._key))
 
     def _object(self, error: SecureSumError) -> None:
