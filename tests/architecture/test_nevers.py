@@ -100,8 +100,8 @@ def test_a_round_can_be_coordinated_without_torch() -> None:
         coordinator = SigningKey.generate()
         roster = Roster("small", 1, "", coordinator.public,
                         tuple((name, key.public) for name, key in sorted(keys.items())))
-        agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, weights=3,
-                          noise_multiplier=noise, roster=roster)
+        agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, start="1" * 64,
+                          weights=3, noise_multiplier=noise, roster=roster)
         def refuse(name):
             refusal = Refusal(agreement.digest(), 1, name, RefusalCode.BUDGET)
             return member_app(lambda _: encode(sign(refusal, keys[name])))
@@ -130,6 +130,7 @@ LIGHT = [
     "fedcode.rounds.coordinator",
     "fedcode.rounds.member",
     "fedcode.secure_sum",
+    "fedcode.start",
     "fedcode.task",
     "fedcode.trainer",
     "fedcode.transport.flower",
