@@ -24,9 +24,9 @@ from fedcode.errors import Interrupted, TrainingError
 from fedcode.federation import Federation, TaskSettings, check
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import SourceFile
+from fedcode.rounds.checkpoints import load_state, save_state
 from fedcode.rounds.coordinator import State
 from fedcode.simulation.arms import Arm, Bench, Noise, Round
-from fedcode.simulation.checkpoints import load_state, save_state
 from fedcode.simulation.dataset import Dataset, all_files, load, sample
 from fedcode.simulation.learners import CountLearner, GradientLearner, Learner, warm_start
 from fedcode.start import Start
