@@ -302,6 +302,7 @@ def test_randomness_for_privacy_is_drawn_in_one_place() -> None:
         "fedcode/privacy/noise.py",
         "fedcode/secure_sum/randomness.py",  # keys, seeds and polynomials of a sum
         "fedcode/certificates.py",  # an invitation's seed
+        "client/fedcode_client/budget/remote.py",  # what names a request
         "fedcode/privacy/ledger/outbox.py",  # the key and the nonces of what waits to be sent
     }
 
