@@ -179,10 +179,7 @@ def expected_agreement(
     Raises:
         ConfigError: the start is of another task, or the roster of another federation.
     """
-    number = next((n for n, one in enumerate(federation.tasks) if one.name == task), None)
-    if number is None:
-        raise ConfigError(f"{federation.name} has no task {task}", "are the start files its own?")
-    settings = federation.tasks[number]
+    settings = federation.task(task)
     if (start.task, dict(start.settings)) != (task, settings.model):
         raise ConfigError(f"the start file of {task} was made with other settings", _HINT)
     if roster.federation != federation.name:
@@ -196,7 +193,7 @@ def expected_agreement(
         fingerprint=start.fingerprint,
         start=start.digest,
         weights=len(start.weights),
-        noise_multiplier=calibrated(federation).noise_multipliers[number],
+        noise_multiplier=calibrated(federation).noise_multipliers[federation.tasks.index(settings)],
         roster=roster,
     )
 
