@@ -14,7 +14,8 @@ FedcodeError
 │   ├── BudgetExhausted     the ledger refuses the charge
 │   ├── PolicyRefusal       the organization's policy does not permit it
 │   ├── OutOfRange          a release that does not fit into the integers of a sum
-│   └── LedgerDamaged       a ledger whose rows do not chain
+│   ├── LedgerDamaged       a ledger whose rows do not chain
+│   └── LedgerUnreachable   a ledger in another process that does not answer
 ├── SecureSumError          a secure sum that ends without a total: no term is revealed
 │   └── Misbehaviour        and who is to blame for it, by their own signature
 ├── TrainingError           numbers that are not finite, weights that do not fit
@@ -91,6 +92,10 @@ class OutOfRange(PrivacyError):
 
 class LedgerDamaged(PrivacyError):
     """The ledger's rows do not chain, or are not what this version writes."""
+
+
+class LedgerUnreachable(PrivacyError):
+    """The process that has the ledger does not answer; what was asked of it may have been done."""
 
 
 class SecureSumError(FedcodeError):

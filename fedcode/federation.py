@@ -433,6 +433,30 @@ class Federation(Strict):
         """The organizations that train, in the file's order."""
         return tuple(o for o in self.organizations if o.role == "train")
 
+    def member(self, name: str) -> OrganizationSettings:
+        """The organization ``name``, which trains.
+
+        Raises:
+            ConfigError: it does not, or is not there.
+        """
+        found = next((o for o in self.members if o.name == name), None)
+        if found is None:
+            members = ", ".join(o.name for o in self.members)
+            raise ConfigError(f"{name} is no member of {self.name}", f"members: {members}")
+        return found
+
+    def task(self, name: str) -> TaskSettings:
+        """The settings of the task ``name``.
+
+        Raises:
+            ConfigError: the federation has no such task.
+        """
+        found = next((t for t in self.tasks if t.name == name), None)
+        if found is None:
+            tasks = ", ".join(t.name for t in self.tasks)
+            raise ConfigError(f"{self.name} has no task {name}", f"tasks: {tasks}")
+        return found
+
     def check_sources(self) -> None:
         """Whether all code of the federation can be read here.
 
@@ -510,8 +534,11 @@ def load(path: Path) -> Federation:
     )
 
 
+def anchored(source: str, folder: Path) -> str:
+    """``source``, with a path taken relative to ``folder``."""
+    scheme, _, rest = source.partition(":")
+    return f"{scheme}:{(folder / rest).resolve()}" if source.startswith(_HERE) else source
+
+
 def _anchored(settings: S, folder: Path) -> S:
-    scheme, _, rest = settings.source.partition(":")
-    if scheme not in ("path", "wheel"):
-        return settings
-    return settings.model_copy(update={"source": f"{scheme}:{(folder / rest).resolve()}"})
+    return settings.model_copy(update={"source": anchored(settings.source, folder)})

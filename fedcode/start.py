@@ -122,8 +122,7 @@ class Start:
             RunError: it is not that.
         """
         try:
-            with path.open("rb") as file:
-                content = file.read(_LARGEST + 1)
+            content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
         except OSError as error:
             raise RunError(f"{path} cannot be read", _HINT) from error
         try:
@@ -144,8 +143,9 @@ class Start:
         except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError("this is no start file of this version", _HINT) from error
         weights = tensors.pop(_WEIGHTS, np.zeros(0, np.float32))
+        named = all(name.startswith(_FROZEN) for name in tensors)
         frozen = {name.removeprefix(_FROZEN): t for name, t in tensors.items()}
-        if weights.shape != (header.weights,) or len(frozen) < len(tensors):
+        if weights.shape != (header.weights,) or not named:
             raise RunError("the start file's tensors are not what it says", _HINT)
         if not all(np.isfinite(t).all() for t in (weights, *frozen.values())):
             raise RunError("the start file has weights that are not finite", _HINT)
@@ -179,10 +179,7 @@ def expected_agreement(
     Raises:
         ConfigError: the start is of another task, or the roster of another federation.
     """
-    number = next((n for n, one in enumerate(federation.tasks) if one.name == task), None)
-    if number is None:
-        raise ConfigError(f"{federation.name} has no task {task}", "are the start files its own?")
-    settings = federation.tasks[number]
+    settings = federation.task(task)
     if (start.task, dict(start.settings)) != (task, settings.model):
         raise ConfigError(f"the start file of {task} was made with other settings", _HINT)
     if roster.federation != federation.name:
@@ -196,7 +193,7 @@ def expected_agreement(
         fingerprint=start.fingerprint,
         start=start.digest,
         weights=len(start.weights),
-        noise_multiplier=calibrated(federation).noise_multipliers[number],
+        noise_multiplier=calibrated(federation).noise_multipliers[federation.tasks.index(settings)],
         roster=roster,
     )
 
@@ -208,7 +205,7 @@ def _header(content: bytes) -> _Header:
         ValueError: it is not of its form; so KeyError, TypeError, RecursionError.
     """
     size = int.from_bytes(content[:8], "little")
-    if len(content) > _LARGEST or size > _LONGEST_HEADER:
+    if size > _LONGEST_HEADER:
         raise ValueError("too large")
     values = json.loads(content[8 : 8 + size])
     metadata = values.pop("__metadata__")

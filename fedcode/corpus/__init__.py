@@ -15,7 +15,7 @@ from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Lexed
 from fedcode.corpus.lexer import is_identifier, lex
 from fedcode.corpus.public import digest_of, read_public, save_public
 from fedcode.corpus.reading import read
-from fedcode.corpus.splits import Splits, arrange, split
+from fedcode.corpus.splits import Splits, arrange, split, split_own
 from fedcode.corpus.tokenizer import PAD, SMALLEST, SPECIAL, Subwords
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "register",
     "save_public",
     "split",
+    "split_own",
     "with_owners",
     "without",
 ]

@@ -40,13 +40,15 @@ def save_public(path: Path, corpus: Corpus) -> str:
     Raises:
         CorpusError: it is larger than what :func:`read_public` takes.
     """
-    digest, pieces = hashlib.sha256(), []
+    digest, pieces, total = hashlib.sha256(), [], 0
     packer = zlib.compressobj(6)
     for line in _lines_of(corpus):
         digest.update(line)
+        total += len(line)
         pieces.append(packer.compress(line))
     body = b"".join([*pieces, packer.flush()])
-    if len(body) > _LARGEST - _CHUNK or corpus.lexer_tokens > _MOST_TOKENS:
+    fits = len(body) <= _LARGEST - _CHUNK and total <= _MOST_TEXT
+    if not fits or corpus.lexer_tokens > _MOST_TOKENS:
         raise CorpusError("the public corpus is too large to be sent", "set public.max_tokens")
     write_atomically(path, b"%s %s\n%s" % (_MAGIC, hashlib.sha256(body).hexdigest().encode(), body))
     return digest.hexdigest()
@@ -71,8 +73,7 @@ def read_public(path: Path, digest: str) -> Corpus:
         RunError: it is another one, or none.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
+        content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
     except OSError as error:
         raise RunError(f"{path} cannot be read", "is it among the start files?") from error
     try:
@@ -142,11 +143,8 @@ def _files(content: bytes) -> tuple[tuple[SourceFile, ...], str]:
         ValueError: not of this form, or too large; so TypeError and others.
     """
     first, _, body = content.partition(b"\n")
-    if len(content) > _LARGEST or first != b"%s %s" % (
-        _MAGIC,
-        hashlib.sha256(body).hexdigest().encode(),
-    ):
-        raise ValueError("the checksum differs, or it is too large")
+    if first != b"%s %s" % (_MAGIC, hashlib.sha256(body).hexdigest().encode()):
+        raise ValueError("the checksum differs")
     digest, files, tokens = hashlib.sha256(), [], 0
     for line in _unpacked(body):
         digest.update(line + b"\n")
@@ -170,7 +168,7 @@ def _unpacked(body: bytes) -> Iterator[bytes]:
         if not text and not packed.eof:
             raise ValueError("it ends too early")
         *lines, rest = (rest + text).split(b"\n")
-        if len(rest) > _LONGEST or total > _MOST_TEXT:
+        if total > _MOST_TEXT or any(len(line) > _LONGEST for line in (*lines, rest)):
             raise ValueError("too long")
         yield from lines
     if rest or packed.unused_data:

@@ -14,6 +14,7 @@ from fedcode.agreement import Agreement
 from fedcode.errors import (
     BudgetExhausted,
     LedgerDamaged,
+    LedgerUnreachable,
     Misbehaviour,
     OutOfRange,
     PolicyRefusal,
@@ -22,7 +23,7 @@ from fedcode.errors import (
     WireError,
 )
 from fedcode.privacy.accountant import Cost
-from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.ledger import Ledger
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import Release
 from fedcode.rounds.sessions import sessions
@@ -88,7 +89,7 @@ class _Sum:
 class _RoundLatch:
     """The ledger, as a secure sum sees it: one answer to each step of a round, for good."""
 
-    ledger: BudgetLedger
+    ledger: Ledger
     asset: str
     agreement: str
     round: int
@@ -96,7 +97,7 @@ class _RoundLatch:
     def latch(self, step: str, digest: str) -> None:
         try:
             self.ledger.latch(self.asset, self.agreement, self.round, step, digest)
-        except LedgerDamaged:
+        except (LedgerDamaged, LedgerUnreachable):
             raise
         except PrivacyError as error:  # of a sum that a restart has ended
             raise SecureSumError(str(error)) from error
@@ -135,7 +136,7 @@ class Member:
         agreement: Agreement,
         cost: Cost,
         allowance: int,
-        ledger: BudgetLedger,
+        ledger: Ledger,
         trainer: Trainer,
         key: SigningKey,
         *,

@@ -133,12 +133,14 @@ class Piece(_message.Message):
     def __init__(self, content: _Optional[bytes] = ...) -> None: ...
 
 class Head(_message.Message):
-    __slots__ = ("ledger", "head")
+    __slots__ = ("ledger", "head", "previous")
     LEDGER_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     ledger: str
     head: str
-    def __init__(self, ledger: _Optional[str] = ..., head: _Optional[str] = ...) -> None: ...
+    previous: str
+    def __init__(self, ledger: _Optional[str] = ..., head: _Optional[str] = ..., previous: _Optional[str] = ...) -> None: ...
 
 class CountersignedHead(_message.Message):
     __slots__ = ("ledger", "head", "signature")

@@ -240,10 +240,13 @@ class _Guard(grpc.ServerInterceptor):
         handler = continuation(details)
         if handler is None:
             return None
-        if handler.request_streaming:
-            raise TypeError("no service here takes a stream")
+        if handler.request_streaming and handler.response_streaming:
+            raise TypeError("no service here streams both ways")
         make = grpc.unary_unary_rpc_method_handler
         behaviour = self._unary(handler.unary_unary, details.method)
+        if handler.request_streaming:
+            make = grpc.stream_unary_rpc_method_handler
+            behaviour = self._unary(handler.stream_unary, details.method)
         if handler.response_streaming:
             make = grpc.unary_stream_rpc_method_handler
             behaviour = self._stream(handler.unary_stream, details.method)
@@ -282,7 +285,11 @@ class _Guard(grpc.ServerInterceptor):
         context.abort(code, word)
 
 
-class _Deadlines(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class _Deadlines(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+):
     """No call without an end."""
 
     def __init__(self, seconds: float) -> None:
@@ -295,4 +302,7 @@ class _Deadlines(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterce
         return continuation(self._ending(details), request)
 
     def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(self._ending(details), request)
+
+    def intercept_stream_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         return continuation(self._ending(details), request)

@@ -143,8 +143,13 @@ def run(job: Job) -> dict[str, Any]:
     Raises:
         Interrupted: a person asked to stop; what was finished is in the checkpoint.
     """
-    prepared = prepare(json.dumps(job.federation, sort_keys=True), job.task)
-    return _warm(job, prepared) if job.arm is None else _run_arm(job, job.arm, prepared)
+    made = prepared(job)
+    return _warm(job, made) if job.arm is None else _run_arm(job, job.arm, made)
+
+
+def prepared(job: Job) -> Prepared:
+    """The task of ``job`` and its data."""
+    return prepare(json.dumps(job.federation, sort_keys=True), job.task)
 
 
 @lru_cache(maxsize=2)

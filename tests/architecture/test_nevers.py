@@ -105,8 +105,8 @@ def test_a_round_can_be_coordinated_without_torch() -> None:
         coordinator = SigningKey.generate()
         roster = Roster("small", 1, "", coordinator.public,
                         tuple((name, key.public) for name, key in sorted(keys.items())))
-        agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, weights=3,
-                          noise_multiplier=noise, roster=roster)
+        agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, start="1" * 64,
+                          weights=3, noise_multiplier=noise, roster=roster)
         def refuse(name):
             refusal = Refusal(agreement.digest(), 1, name, RefusalCode.BUDGET)
             return member_app(lambda _: encode(sign(refusal, keys[name])))
@@ -136,6 +136,7 @@ LIGHT = [
     "fedcode.rounds.coordinator",
     "fedcode.rounds.member",
     "fedcode.secure_sum",
+    "fedcode.start",
     "fedcode.services.serving",
     "fedcode.task",
     "fedcode.trainer",
@@ -304,6 +305,7 @@ def test_randomness_for_privacy_is_drawn_in_one_place() -> None:
         "fedcode/privacy/noise.py",
         "fedcode/secure_sum/randomness.py",  # keys, seeds and polynomials of a sum
         "fedcode/certificates.py",  # an invitation's seed
+        "client/fedcode_client/budget/remote.py",  # what names a request
         "fedcode/privacy/ledger/outbox.py",  # the key and the nonces of what waits to be sent
     }
 
