@@ -122,6 +122,23 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     )
 
 
+def shown(transcript: Path, agreed: Agreement) -> list[tuple[int, tuple[str, ...]]]:
+    """The sums of a task whose survivors a transcript proves: round and names of each.
+
+    What it does not prove, or gets wrong, is not there.
+
+    Raises:
+        ConfigError: it is no transcript.
+    """
+    found = []
+    for line in _lines_of(transcript, agreed.task):
+        try:
+            found.append((line.round, line.survivors(agreed)))
+        except SecureSumError:
+            continue
+    return found
+
+
 def _wrong_before(agreed: Agreement, before: SignedAgreement) -> list[str]:
     """Why the roster does not follow on what its members signed before."""
     earlier = before.agreement

@@ -42,9 +42,10 @@ def connection(keys: Path, role: Role, address: Callable[[], str]) -> Callable[[
     """
 
     def connect() -> grpc.Channel:
+        where = address()
         ours = Credentials.load(keys, role)
         return channel(
-            address(),
+            where,
             ca=ours.ca,
             key=ours.key,
             certificate=ours.certificate,

@@ -35,7 +35,7 @@ def serve(
     *,
     attached: IO[bytes] | None = None,
     patience: float = 0.0,
-    started: threading.Event | None = None,
+    tell: Callable[[str], object] = lambda _address: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT.
 
@@ -44,7 +44,7 @@ def serve(
         bind: ``HOST:PORT``.
         attached: ends when this ends, too: with the program that has started it.
         patience: seconds to wait for another service to end.
-        started: set when it serves.
+        tell: called with the address when it serves.
 
     Raises:
         RunError: another service has the ledger, or it cannot listen there.
@@ -62,11 +62,10 @@ def serve(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with Service(folder_of(home), bind, patience):
+        with Service(folder_of(home), bind, patience) as service:
             if attached is not None:
                 threading.Thread(target=until_closed, args=(attached,), daemon=True).start()
-            if started is not None:
-                started.set()
+            tell(service.address)
             ended.wait()
     finally:
         for number, handler in before.items():

@@ -768,10 +768,10 @@ class BudgetLedger:
             if self._found(seen.ledger, seen.head):
                 continue
             if seen.ledger != self.identity:
-                raise LedgerDamaged("a countersigned head is of another ledger", LOST)
-            raise LedgerDamaged(
-                "the ledger is behind a head that was countersigned: it was set back", LOST
-            )
+                what = "a countersigned head is of another ledger"
+            else:
+                what = "the ledger is behind a head that was countersigned: it was set back"
+            raise LedgerDamaged(f"{what} (ledger {seen.ledger}, head {seen.head})", LOST)
 
     def _found(self, ledger: str, head: str) -> bool:
         """Whether a head is a row's, or officers have acknowledged that it is lost."""
