@@ -107,6 +107,13 @@ def common_name(certificate: x509.Certificate) -> str:
     return str(names[0].value) if len(names) == 1 else ""
 
 
+def hosts_of(certificate: x509.Certificate) -> set[str]:
+    """The names and addresses that a server's certificate is for."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return {*names.get_values_for_type(x509.DNSName), *map(str, addresses)}
+
+
 def request(key: ec.EllipticCurvePrivateKey) -> bytes:
     """A certificate request, DER: it says no name, since the invitation has given one."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))

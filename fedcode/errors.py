@@ -8,6 +8,7 @@ FedcodeError
 │   ├── CorpusError         source code that cannot be read as asked
 │   ├── CacheDamaged        a cached file that is not what was written
 │   ├── RunError            a result folder that cannot be written, resumed or shown
+│   ├── MembershipError     an invitation or membership that cannot be made or used
 │   └── Interrupted         stopped by a person; the run can be continued
 ├── PrivacyError            a step that would break the guarantee: nothing leaves
 │   ├── BudgetExhausted     the ledger refuses the charge
@@ -61,6 +62,10 @@ class CacheDamaged(UsageError):
 
 class RunError(UsageError):
     """A result folder that cannot be written, resumed or shown."""
+
+
+class MembershipError(UsageError):
+    """An invitation or membership that cannot be made or used."""
 
 
 class Interrupted(UsageError):

@@ -9,9 +9,17 @@ from typing import NoReturn
 import typer
 
 from fedcode.terminal import run
-from fedcode_client.commands import budget, certificate, federations, ledger, policy
+from fedcode_client.commands import (
+    budget,
+    certificate,
+    federations,
+    ledger,
+    membership,
+    policy,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(membership.app)
 app.add_typer(federations.app)
 app.add_typer(certificate.app)
 app.add_typer(budget.app, name="budget")
