@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self
 
 import grpc
@@ -20,11 +21,13 @@ from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
 from fedcode_client.agent import Agent
+from fedcode_client.answering import Answering
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
 from fedcode_client.connection import asking, connect
 from fedcode_client.home import Home
+from fedcode_client.lines import Straight
 from fedcode_client.offers import Offer
 from fedcode_client.ours import Ours, StartFiles
 
@@ -59,8 +62,10 @@ class Process:
             self._ledger = self._closing.enter_context(RemoteLedger(channel))
             self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
-            self.agent = Agent(home, self._build, self._countersign, largest=largest)
-            self._measured = Measured(self.agent)
+            self._answering = Answering(home, self._build)
+            line = partial(Straight, home, largest)
+            self.agent = Agent(home, self._answering, line, self._countersign)
+            self._measured = Measured(self.agent, self._answering)
             local = local_app(self.health, self._measured.registry)
             self._local = Listener(local, "127.0.0.1", self._settings.local, None)
             self._closing.callback(self._local.stop)
@@ -87,9 +92,9 @@ class Process:
         return {
             "ok": self.agent.connected,
             "member": self._membership.member,
-            "agreements": list(self.agent.agreements),
-            "answered": self.agent.counts.answered,
-            "refused": dict(self.agent.counts.refused),
+            "agreements": list(self._answering.agreements),
+            "answered": self._answering.counts.answered,
+            "refused": dict(self._answering.counts.refused),
         }
 
     def run(self) -> None:
@@ -155,14 +160,15 @@ class Measured:
 
     Args:
         agent: whose.
+        answering: what it answers.
 
     Attributes:
         registry: all of it.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, answering: Answering) -> None:
         self.registry = CollectorRegistry()
-        self._agent = agent
+        self._agent, self._answering = agent, answering
         gauges = {
             "fedcode_agent_connected": ("Whether the coordinator is reached.", self._connected),
             "fedcode_agent_agreements": ("Agreements that are answered for.", self._agreements),
@@ -177,13 +183,13 @@ class Measured:
         return float(self._agent.connected)
 
     def _agreements(self) -> float:
-        return float(len(self._agent.agreements))
+        return float(len(self._answering.agreements))
 
     def _answered(self) -> float:
-        return float(self._agent.counts.answered)
+        return float(self._answering.counts.answered)
 
     def _refused(self) -> float:
-        return float(sum(self._agent.counts.refused.values()))
+        return float(sum(self._answering.counts.refused.values()))
 
     def _objections(self) -> float:
-        return float(self._agent.counts.objections)
+        return float(self._answering.counts.objections)
