@@ -107,6 +107,10 @@ class Answering:
         self.counts.objections += 1
         event(logger, "no message of ours", logging.WARNING, why=str(error))
 
+    def bundle_refused(self) -> None:
+        """Notes that the coordinator has sent an app."""
+        self.counts.objections += 1
+
     def sync(self) -> None:
         """Makes members of what all have signed, and drops those of runs that are over.
 

@@ -30,6 +30,7 @@ from fedcode_client.home import Home
 from fedcode_client.lines import Straight
 from fedcode_client.offers import Offer
 from fedcode_client.ours import Ours, StartFiles
+from fedcode_client.supernode import Beside
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +43,16 @@ class Process:
 
     Args:
         home: the organization's folder.
+        supernode: whether requests come through a stock SuperNode, run beside us.
 
     Raises:
         ConfigError: no code is named, or its account is not there.
         MembershipError: we have not joined, or the coordinator cannot be reached now.
         LedgerDamaged: the ledger was set back.
-        RunError: the budget service does not start.
+        RunError: the budget service does not start, or a port is taken.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, supernode: bool = False) -> None:
         self._home, self._settings = home, home.settings()
         self._membership = home.membership()
         if self._settings.source is None:
@@ -63,7 +65,8 @@ class Process:
             self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
             self._answering = Answering(home, self._build)
-            line = partial(Straight, home, largest)
+            self._beside = self._front(largest) if supernode else None
+            line = self._beside.line if self._beside else partial(Straight, home, largest)
             self.agent = Agent(home, self._answering, line, self._countersign)
             self._measured = Measured(self.agent, self._answering)
             local = local_app(self.health, self._measured.registry)
@@ -87,6 +90,11 @@ class Process:
         """Of health and metrics, on loopback."""
         return self._local.port
 
+    @property
+    def command(self) -> list[str]:
+        """The SuperNode's, where there is one."""
+        return self._beside.command if self._beside else []
+
     def health(self) -> dict[str, Any]:
         """Whether the coordinator is reached, and what we take part in."""
         return {
@@ -101,6 +109,11 @@ class Process:
         """Until :meth:`Agent.stop`."""
         event(logger, "up", member=self._membership.member)
         self.agent.run()
+
+    def _front(self, largest: int) -> Beside:
+        made = Beside(self._home, largest, self._answering.bundle_refused)
+        self._closing.callback(made.stop)
+        return made
 
     def _check_ledger(self) -> None:
         """That it is not behind what the coordinator has countersigned."""

@@ -119,13 +119,8 @@ class Line:
             TransportError: as :meth:`receive`.
             TransportRefusal: as :meth:`receive`.
         """
-        contents: dict[str, bytes] = {}
         with translated(self._whom):
-            for identity in objects_of(arrived.tree):
-                found = self._calls.object(arrived.run, identity)
-                if found is None:
-                    raise TransportError("an object of a message is not there")
-                contents[identity] = found
+            contents = self._fetch(arrived)
             identity = arrived.message.metadata.message_id
             try:
                 message = inflated(arrived.tree, contents, identity)
@@ -150,6 +145,16 @@ class Line:
         if len(data) > self._largest:
             raise WireError("an answer of more bytes than any")
         self._send(arrived, Message(pack(data), reply_to=arrived.message))
+
+    def _fetch(self, arrived: Arrived) -> dict[str, bytes]:
+        """The bytes of all objects of a message."""
+        contents: dict[str, bytes] = {}
+        for identity in objects_of(arrived.tree):
+            found = self._calls.object(arrived.run, identity)
+            if found is None:
+                raise TransportError("an object of a message is not there")
+            contents[identity] = found
+        return contents
 
     def _send(self, arrived: Arrived, message: Message) -> None:
         tree, contents = parts(message)
