@@ -242,7 +242,7 @@ def _started(folder: Path, bind: str, servicer: Servicer) -> Serving:
         servicers=[partial(add_BudgetServicer_to_server, servicer)],
         private_key=shown.key,
         chain=shown.certificate + shown.ca,
-        trusted=lambda: shown.ca,
+        trusted=shown.ca,
         permits=permits,
         largest=CARRIED,
     )
