@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -21,10 +20,9 @@ from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
 from fedcode_client.agent import Agent
-from fedcode_client.budget.asking import connection
 from fedcode_client.budget.keys import Role
-from fedcode_client.budget.process import start_local
 from fedcode_client.budget.remote import RemoteLedger
+from fedcode_client.budget.where import connects
 from fedcode_client.connection import asking, connect
 from fedcode_client.home import Home
 from fedcode_client.offers import Offer
@@ -57,7 +55,8 @@ class Process:
         self._ours: Ours | None = None
         self._closing = ExitStack()
         try:
-            self._ledger = self._closing.enter_context(RemoteLedger(self._budget()))
+            channel = self._closing.enter_context(connects(home, Role.TRAINER))
+            self._ledger = self._closing.enter_context(RemoteLedger(channel))
             self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
             self.agent = Agent(home, self._build, self._countersign, largest=largest)
@@ -97,14 +96,6 @@ class Process:
         """Until :meth:`Agent.stop`."""
         event(logger, "up", member=self._membership.member)
         self.agent.run()
-
-    def _budget(self) -> Callable[[], grpc.Channel]:
-        """The budget service that is configured, or one of our own."""
-        address = self._settings.budget
-        if address is None:
-            service = self._closing.enter_context(start_local(self._home.root))
-            return service.connects(Role.TRAINER)
-        return connection(self._home.ledger / "keys", Role.TRAINER, lambda: address)
 
     def _check_ledger(self) -> None:
         """That it is not behind what the coordinator has countersigned."""

@@ -18,6 +18,7 @@ from fedcode.errors import ConfigError, RunError
 from fedcode_server.tables import SCHEMA, Base
 
 _WAIT = 10.0  # seconds, for another process's write
+_CONNECTIONS = 32  # more than a server has threads
 
 
 class Database:
@@ -39,7 +40,9 @@ class Database:
             ConfigError: it is no database of ours, or another version's.
             RunError: it cannot be opened.
         """
-        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _WAIT})
+        engine = create_engine(
+            f"sqlite:///{path}", connect_args={"timeout": _WAIT}, pool_size=_CONNECTIONS
+        )
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
         made = cls(engine)
@@ -50,7 +53,9 @@ class Database:
         except BaseException as error:
             engine.dispose()
             if isinstance(error, OperationalError):
-                raise RunError(f"{path} cannot be opened", "is the disk full?") from error
+                raise RunError(
+                    f"{path} cannot be opened", "is its folder there, and the disk not full?"
+                ) from error
             if isinstance(error, DatabaseError):
                 raise ConfigError(f"{path} is no database", "bring back a backup") from error
             raise

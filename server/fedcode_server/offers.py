@@ -17,23 +17,24 @@ from fedcode.errors import PrivacyError
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.services.serving import Refused
 from fedcode.signing import canonical
-from fedcode_server.enrolment import Enrolment
 from fedcode_server.register import DECLINED, OFFERED, Row, Runs
 from fedcode_server.registry import Member, Registry
 from fedcode_server.runs import RunFolder
 from fedcode_server.settings import Home
+from fedcode_server.witness import Witness, Witnessing
 
 logger = logging.getLogger(__name__)
 
 _PIECE = 1 << 20
 
 
-class Services(Enrolment):
+class Services(Witnessing):
     """Enrolment, and all that a member and the coordinator say beside the rounds."""
 
     def __init__(self, home: Home, registry: Registry, runs: Runs) -> None:
         super().__init__(home, registry)
         self._runs = runs
+        self.witness = Witness(registry.database, home.signing_key())
 
     def Offers(self, _request: messages.OffersRequest, context: Any) -> messages.OfferList:
         """The runs whose rosters name who calls, but for those that are long over."""

@@ -98,3 +98,22 @@ class RunRow(Base):
     stop: Mapped[bool]
     created: Mapped[int]
     changed: Mapped[int]
+
+
+class WitnessRow(Base):
+    """The last head of a member's ledger that was countersigned.
+
+    Attributes:
+        ledger: the hash of its first row, 64 hexadecimal digits.
+        head: the hash of its last row then.
+        signature: ours of both.
+        signed: when.
+    """
+
+    __tablename__ = "witness"
+
+    member: Mapped[str] = mapped_column(ForeignKey("member.name"), primary_key=True)
+    ledger: Mapped[str] = mapped_column(primary_key=True)
+    head: Mapped[str]
+    signature: Mapped[str]
+    signed: Mapped[int]

@@ -8,6 +8,7 @@ import io
 import json
 import socket
 import stat
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -354,6 +355,7 @@ def test_an_invitation_signs_no_certificate_of_its_own(coordinator) -> None:
 
 WEAK = (1).to_bytes(32, "little").hex()
 P256 = public_pem(new_key().public_key())
+P384 = public_pem(ec.generate_private_key(ec.SECP384R1()).public_key())
 
 
 @pytest.mark.parametrize(
@@ -368,6 +370,7 @@ P256 = public_pem(new_key().public_key())
         ({"signing_key": ""}, "signing key"),
         ({"signing_key": SigningKey.generate().public}, "signature"),
         ({"certificate_request": request(new_key())}, "signature"),
+        ({"node_key": P384}, "signature"),
         ({"signature": ""}, "signature"),
         ({"signature": "0" * 128}, "signature"),
     ],
@@ -486,16 +489,22 @@ def test_a_renewed_certificate_ends_the_one_before_when_it_is_used(coordinator, 
     joining.join(acme, coordinator.ticket("acme", approve=True))
     before, later = held(acme), datetime.now(UTC) + timedelta(days=61)
     with as_member(coordinator, before) as stub:
-        lost = stub.Renew(messages.RenewRequest(certificate_request=request(acme.tls_key())))
-        assert stub.Standing(messages.StandingRequest()).state == "approved"
         assert joining.renewed_if_due(acme, later)
         assert stub.Standing(messages.StandingRequest()).state == "approved"
         assert joining.standing(acme).state == "approved"
         assert code_of(stub.Standing, messages.StandingRequest()) == NOT_ACCEPTED
-    stray = x509.load_der_x509_certificate(lost.certificate)
-    with as_member(coordinator, before | {"certificate": pem(stray)}) as stub:
-        assert code_of(stub.Standing, messages.StandingRequest()) == NOT_ACCEPTED
-    assert joining.standing(acme).state == "approved"
+
+
+def test_of_two_renewed_certificates_the_later_is_good(coordinator, acme) -> None:
+    joining.join(acme, coordinator.ticket("acme", approve=True))
+    ask = messages.RenewRequest(certificate_request=request(acme.tls_key()))
+    with connect(acme) as opened:
+        stub = stubs.EnrollmentStub(opened)
+        lost, kept = (x509.load_der_x509_certificate(stub.Renew(ask).certificate) for _ in "ab")
+    assert coordinator.registry.admits(lost) is None
+    assert coordinator.registry.admits(load_certificate(acme.certificate)) == "acme"
+    assert coordinator.registry.admits(kept) == "acme"
+    assert coordinator.registry.admits(load_certificate(acme.certificate)) is None
 
 
 def test_renewing_takes_no_other_request(coordinator, acme) -> None:
@@ -695,6 +704,17 @@ def test_what_another_process_writes_counts_at_once(coordinator, acme) -> None:
         other.revoke("acme")
     with pytest.raises(NotAccepted):
         joining.standing(acme)
+
+
+def test_revoke_is_true_when_the_program_returns(coordinator, acme) -> None:
+    joining.join(acme, coordinator.ticket("acme", approve=True))
+    with connect(acme) as opened:
+        stub = stubs.EnrollmentStub(opened)
+        assert stub.Standing(messages.StandingRequest()).state == "approved"
+        program = "from fedcode_server.cli import main; main()"
+        words = ["revoke", "acme", "--home", str(coordinator.home.root)]
+        subprocess.run([sys.executable, "-c", program, *words], check=True, timeout=60)
+        assert code_of(stub.Standing, messages.StandingRequest()) == NOT_ACCEPTED
 
 
 def test_a_file_of_another_version_is_refused(coordinator, tmp_path) -> None:

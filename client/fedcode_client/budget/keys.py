@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -149,8 +148,3 @@ def _lasts(certificate: x509.Certificate, hosts: Sequence[str]) -> bool:
 
 def _files(keys: Path, name: str) -> tuple[Path, Path]:
     return keys / f"{name}.key", keys / f"{name}.crt"
-
-
-def folder_of(home: Path) -> Path:
-    """Where the ledger of an organization's folder is, with all that belongs to it."""
-    return Path(os.path.abspath(home)) / "ledger"  # noqa: PTH100  not resolved: for people

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -20,8 +20,9 @@ import grpc
 from fedcode.errors import FedcodeError, RunError
 from fedcode.services import budget_pb2 as messages
 from fedcode_client.budget.asking import Asking, address_in, connection
-from fedcode_client.budget.keys import Role, folder_of
+from fedcode_client.budget.keys import Role
 from fedcode_client.budget.service import ADDRESS, KEYS, LOCAL, Service
+from fedcode_client.home import Home
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 
 
 def serve(
-    home: Path,
+    home: Home,
     bind: str = LOCAL,
     *,
     attached: IO[bytes] | None = None,
@@ -56,13 +57,13 @@ def serve(
         ended.set()
 
     def until_closed(stream: IO[bytes]) -> None:
-        while stream.read(1):
+        while os.read(stream.fileno(), 1):  # a buffered read would hold a lock at the end
             pass
         ended.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with Service(folder_of(home), bind, patience) as service:
+        with Service(home.ledger, bind, patience) as service:
             if attached is not None:
                 threading.Thread(target=until_closed, args=(attached,), daemon=True).start()
             tell(service.address)
@@ -75,8 +76,8 @@ def serve(
 class LocalService:
     """A service that this program has started, or has found running."""
 
-    def __init__(self, home: Path) -> None:
-        self._home, self._folder = home, folder_of(home)
+    def __init__(self, home: Home) -> None:
+        self._home, self._folder = home, home.ledger
         self._ending, self._lock = threading.Event(), threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: threading.Thread | None = None
@@ -125,7 +126,7 @@ class LocalService:
 
     def _spawned(self) -> subprocess.Popen[bytes]:
         """In a session of its own: what a person types at us does not end it before us."""
-        words = ["budget", "serve", "--home", str(self._home), "--attached"]
+        words = ["budget", "serve", "--home", str(self._home.root), "--attached"]
         return subprocess.Popen(
             [sys.executable, "-m", "fedcode_client", *words],
             stdin=subprocess.PIPE,
@@ -167,7 +168,7 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
     return code
 
 
-def start_local(home: Path) -> LocalService:
+def start_local(home: Home) -> LocalService:
     """The budget service of ``home``: the one that runs, or else a new one of our own.
 
     Raises:

@@ -26,14 +26,15 @@ from fedcode.report.table import delta, epsilon
 from fedcode.signing import SigningKey
 from fedcode.storage import write_json
 from fedcode_client import caps, desk
-from fedcode_client.budget.keys import Role, folder_of, grant
+from fedcode_client.budget.keys import Role, grant
 from fedcode_client.budget.officers import OfficersDesk
 from fedcode_client.budget.process import serve as served
 from fedcode_client.budget.service import KEYS, LOCAL
 from fedcode_client.budget.totals import AccountTotals, Part
 from fedcode_client.budget.where import connected
-from fedcode_client.commands.options import AsJson, Home
+from fedcode_client.commands.membership import AsJson, InHome
 from fedcode_client.costs import RoundsLeft, accepted, costs, rounds_left
+from fedcode_client.home import Home
 
 app = typer.Typer(no_args_is_help=True, help="What may be spent, and what was.")
 
@@ -45,7 +46,7 @@ _ASSET = re.compile(r"(git|folder|package):.+")
 
 @app.command()
 def serve(
-    home: Home = Path(),
+    home: InHome = None,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 for any.")] = LOCAL,
     attached: Annotated[
         bool, typer.Option("--attached", help="End when standard input does.")
@@ -54,7 +55,7 @@ def serve(
     """Serve the ledger to the organization's own programs, until SIGTERM."""
     console = Console(stderr=True)
     served(
-        home,
+        Home.find(home),
         listen,
         attached=sys.stdin.buffer if attached else None,
         patience=5.0 if attached else 0.0,
@@ -66,11 +67,11 @@ def serve(
 def granted(
     role: Annotated[Role, typer.Argument(help="trainer or officer.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, to be carried there.")],
-    home: Home = Path(),
+    home: InHome = None,
 ) -> None:
     """Make the key with which another machine of the organization may ask the service."""
-    grant(folder_of(home) / KEYS, role, out)
-    print(f"{out}: for a {role}; name it with FEDCODE_BUDGET_KEYS there")
+    grant(Home.find(home).ledger / KEYS, role, out)
+    print(f"{out}: for a {role}; there it is the folder ledger/keys, and `budget` in client.toml")
 
 
 @app.command()
@@ -85,13 +86,13 @@ def create(
         Path | None,
         typer.Option(metavar="FEDERATION.toml", help="Choose the order that is best for it."),
     ] = None,
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Open the account of a source under the policy that officers have signed."""
     signed = SignedPolicy.load(policy)
     asset = _asset(source)
-    with connected(home, Role.OFFICER) as office:
+    with connected(Home.find(home), Role.OFFICER) as office:
         made = office.open_account(asset, signed, unit, order or _order(signed.policy, federation))
     found = {
         "asset": asset,
@@ -113,13 +114,13 @@ def show(
     units: Annotated[
         int, typer.Option(min=1, help="ε for somebody to whom so many units belong.")
     ] = 1,
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what was spent and what is left: by asset, purpose and month, and how many rounds."""
-    with connected(home, Role.TRAINER) as office:
+    with connected(Home.find(home), Role.TRAINER) as office:
         found = office.totals(units)
-    left = rounds_left(found, accepted(home / "state"))
+    left = rounds_left(found, accepted(Home.find(home).state))
     if as_json:
         accounts = [one.plain() for one in found]
         print(json.dumps({"accounts": accounts, "agreements": [one.plain() for one in left]}))
@@ -140,12 +141,12 @@ def show(
 @app.command()
 def preview(
     federation: Annotated[Path, typer.Argument(metavar="FEDERATION.toml")],
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a federation would cost each account, and what would be left. Charges nothing."""
     asked = load(federation)
-    with connected(home, Role.TRAINER) as office:
+    with connected(Home.find(home), Role.TRAINER) as office:
         found = costs(office.totals(), asked)
     if as_json:
         print(json.dumps([one.plain() for one in found]))
@@ -171,7 +172,7 @@ def raised(
     cap: Annotated[float, typer.Argument(metavar="EPSILON", help="The new cap on everything.")],
     policy: PolicyFile,
     key: KeyFile,
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a version of the policy with a higher cap; in force when two officers have signed."""
@@ -183,7 +184,7 @@ def lower(
     cap: Annotated[float, typer.Argument(metavar="EPSILON", help="The new cap on everything.")],
     policy: PolicyFile,
     key: KeyFile,
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a version of the policy with a lower cap; in force at once."""
@@ -193,12 +194,12 @@ def lower(
 @app.command()
 def adopt(
     policy: Annotated[Path, typer.Argument(metavar="POLICY.toml", help="A later version.")],
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a later version of the policy in force, which its officers have signed."""
     signed = SignedPolicy.load(policy)
-    with connected(home, Role.OFFICER) as office:
+    with connected(Home.find(home), Role.OFFICER) as office:
         office.adopt(signed)
     found = {"version": signed.policy.version, "epsilon": signed.policy.caps.epsilon}
     _say(as_json, found, f"version {signed.policy.version} is in force")
@@ -218,11 +219,11 @@ def acknowledge(
         float | None,
         typer.Option("--highest", metavar="EPSILON", help="The highest cap that ever was."),
     ] = None,
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign that rows of the ledger are lost; with two signatures every cap counts as spent."""
-    with connected(home, Role.OFFICER) as office:
+    with connected(Home.find(home), Role.OFFICER) as office:
         force = _force(office)
         known = _acknowledgement(file, office.head()[0], lost, head, highest or force.caps.epsilon)
         known = known.sign(SigningKey.load(key))
@@ -239,9 +240,11 @@ def acknowledge(
     _say(as_json, found, words)
 
 
-def _changed(home: Path, cap: float, path: Path, key: Path, *, up: bool, as_json: bool) -> None:
+def _changed(
+    home: Path | None, cap: float, path: Path, key: Path, *, up: bool, as_json: bool
+) -> None:
     mine = SigningKey.load(key)
-    with connected(home, Role.OFFICER) as office:
+    with connected(Home.find(home), Role.OFFICER) as office:
         force = _force(office)
         caps.check_direction(force, cap, up=up)
         signed, said = caps.sign_next(path, force, caps.with_cap(force, cap), mine)

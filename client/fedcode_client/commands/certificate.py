@@ -20,7 +20,8 @@ from fedcode_client import certificate
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.totals import AccountTotals
 from fedcode_client.budget.where import connected
-from fedcode_client.commands.options import AsJson, Home
+from fedcode_client.commands.membership import AsJson, InHome
+from fedcode_client.home import Home
 
 app = typer.Typer()
 
@@ -43,7 +44,7 @@ def certify(
     policy: Annotated[
         Path | None, typer.Option(metavar="POLICY.toml", help="With --verify: whose officers.")
     ] = None,
-    home: Home = Path(),
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign what a run has cost in privacy: unit, ε, δ and what they rest on; or check it."""
@@ -54,8 +55,9 @@ def certify(
     else:
         if key is None:
             raise ConfigError("a certificate is signed by an officer", "name the key: --key FILE")
-        records = certificate.Records.load(home / "state" / "runs" / run, transcript)
-        made = _made(home, records, SigningKey.load(key), asset, audit or [])
+        folder = Home.find(home)
+        records = certificate.Records.load(folder.state / "runs" / run, transcript)
+        made = _made(folder, records, SigningKey.load(key), asset, audit or [])
         write_json(out or Path(f"{run}.certificate.json"), made)
     if as_json:
         print(json.dumps(made))
@@ -66,7 +68,7 @@ def certify(
 
 
 def _made(
-    home: Path,
+    home: Home,
     records: certificate.Records,
     key: SigningKey,
     asset: str | None,
@@ -81,7 +83,8 @@ def _made(
     if officer is None:
         raise ConfigError("this key is no officer's of the policy in force", "ask an officer")
     head = json.loads(rows[-1])["hash"]
-    values = certificate.document(records, _member(home), account, rows, head, audits=audits)
+    member = home.membership().member
+    values = certificate.document(records, member, account, rows, head, audits=audits)
     return certificate.sign(values, officer, key)
 
 
@@ -95,14 +98,6 @@ def _charged(
         names = ", ".join(one.asset for one in found) or "none"
         raise ConfigError(f"accounts that {records.run} was charged to: {names}", "--asset ASSET")
     return found[0]
-
-
-def _member(home: Path) -> str:
-    path = home / "state" / "membership.json"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["member"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read", "fedcode-client join TOKEN@HOST") from error
 
 
 def _check_officer(made: dict[str, Any], signed: SignedPolicy) -> None:
