@@ -13,6 +13,7 @@ import grpc
 from prometheus_client import CollectorRegistry, Gauge
 
 from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
+from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
@@ -144,7 +145,10 @@ class Process:
         source = self._settings.source
         if self._ours is None and source is not None:
             self._ours = Ours.read(
-                self._membership.member, source, self._settings.max_tokens, self._settings.threads
+                self._membership.member,
+                anchored(source, self._home.root),
+                self._settings.max_tokens,
+                self._settings.threads,
             )
         assert self._ours is not None
         return self._ours
