@@ -19,7 +19,9 @@ FedcodeError
 ├── SecureSumError          a secure sum that ends without a total: no term is revealed
 │   └── Misbehaviour        and who is to blame for it, by their own signature
 ├── TrainingError           numbers that are not finite, weights that do not fit
-└── WireError               bytes that are not one of our messages
+├── WireError               bytes that are not one of our messages
+├── TransportError          the other side cannot be reached now: try again
+└── TransportRefusal        the other side does not take it, and will not
 """
 
 from __future__ import annotations
@@ -124,3 +126,11 @@ class TrainingError(FedcodeError):
 
 class WireError(FedcodeError):
     """Bytes that are not one of our messages."""
+
+
+class TransportError(FedcodeError):
+    """The other side cannot be reached now; the same may be tried again."""
+
+
+class TransportRefusal(FedcodeError):
+    """The other side does not take it: who sends it is not let in, or nobody waits for it."""

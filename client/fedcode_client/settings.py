@@ -26,6 +26,8 @@ class ClientSettings(Strict):
             absent.
         memory_mib: for the tensors of a step.
         threads: of training.
+        largest_mib: of a message, either way.
+        local: port of health and metrics, on loopback; 0 for any.
     """
 
     source: Source | None = None
@@ -33,6 +35,8 @@ class ClientSettings(Strict):
     budget: Address | None = None
     memory_mib: Count = 512
     threads: Count = 1
+    largest_mib: Count = 512
+    local: Annotated[int, Field(ge=0, lt=1 << 16, strict=True)] = 0
 
 
 TOML = """\
@@ -50,4 +54,6 @@ TOML = """\
 
 memory_mib = 512      # for the tensors of a training step
 threads = 1           # of training
+largest_mib = 512     # of a message, either way
+local = 0             # port of health and metrics, on 127.0.0.1; 0 for any that is free
 """

@@ -85,7 +85,7 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     """
     signed = read(path)
     agreed = signed.agreement
-    missing = signed.signatures.missing(agreed.roster, agreed.canonical())
+    missing = signed.missing()
     wrong = [f"{name} has not signed, or not with the key of the roster" for name in missing]
     if before is not None:
         wrong += _wrong_before(agreed, read(before))
@@ -125,16 +125,23 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
 def shown(transcript: Path, agreed: Agreement) -> list[tuple[int, tuple[str, ...]]]:
     """The sums of a task whose survivors a transcript proves: round and names of each.
 
-    What it does not prove, or gets wrong, is not there.
+    What it does not prove, or gets wrong, is not there; nor is a line that a crash has cut off.
 
     Raises:
-        ConfigError: it is no transcript.
+        ConfigError: it cannot be read.
     """
+    try:
+        lines = transcript.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{transcript} cannot be read", "name transcript.jsonl") from error
     found = []
-    for line in _lines_of(transcript, agreed.task):
+    for text in lines:
         try:
-            found.append((line.round, line.survivors(agreed)))
-        except SecureSumError:
+            values = json.loads(text)
+            if values["task"] == agreed.task:
+                line = _line(values)
+                found.append((line.round, line.survivors(agreed)))
+        except (SecureSumError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return found
 
@@ -142,7 +149,7 @@ def shown(transcript: Path, agreed: Agreement) -> list[tuple[int, tuple[str, ...
 def _wrong_before(agreed: Agreement, before: SignedAgreement) -> list[str]:
     """Why the roster does not follow on what its members signed before."""
     earlier = before.agreement
-    missing = before.signatures.missing(earlier.roster, earlier.canonical())
+    missing = before.missing()
     wrong = [f"{name} has not signed the epoch before" for name in missing]
     try:
         agreed.roster.check_follows(earlier.roster)

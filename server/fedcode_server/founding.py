@@ -34,6 +34,14 @@ local = 9473          # health and metrics, on 127.0.0.1
 [certificates]        # both kinds are renewed, without being asked, when a third of it is left
 member_days = 90
 server_days = 365
+
+[rounds]
+answer_seconds = 120      # for what a member says at once
+training_seconds = 7200   # for what it trains first
+away_seconds = 60         # an agent that is gone for so long is not waited for in this round
+gather_seconds = 30       # a round waits so long for everybody, then begins with those there
+lost_in_a_row = 5         # after so many rounds without a total a run stops: members have paid
+largest_mib = 512         # of a message
 """
 
 

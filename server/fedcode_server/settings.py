@@ -26,7 +26,7 @@ from fedcode.certificates import (
 from fedcode.errors import ConfigError
 from fedcode.signing import SigningKey
 from fedcode.storage import write_atomically
-from fedcode.strict import Count, Name, Strict, parsed, read
+from fedcode.strict import Amount, Count, Name, Positive, Strict, parsed, read
 
 VARIABLE = "FEDCODE_SERVER_HOME"
 """Names the folder where `--home` does not."""
@@ -79,6 +79,26 @@ class CertificateSettings(Strict):
     server_days: Count = 365
 
 
+class RoundSettings(Strict):
+    """How rounds go on when members do not answer.
+
+    Attributes:
+        answer_seconds: for what a member says at once.
+        training_seconds: for what it trains first.
+        away_seconds: a member whose agent is gone for so long is not waited for in this round.
+        gather_seconds: so long a round waits for all members before it begins with those there.
+        lost_in_a_row: after so many rounds without a total the run stops: members have paid.
+        largest_mib: of a message.
+    """
+
+    answer_seconds: Positive = 120.0
+    training_seconds: Positive = 7200.0
+    away_seconds: Positive = 60.0
+    gather_seconds: Amount = 30.0
+    lost_in_a_row: Count = 5
+    largest_mib: Count = 512
+
+
 class ServerSettings(Strict):
     """``server.toml``.
 
@@ -91,6 +111,7 @@ class ServerSettings(Strict):
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
     listen: ListenSettings = ListenSettings()
     certificates: CertificateSettings = CertificateSettings()
+    rounds: RoundSettings = RoundSettings()
 
 
 @dataclass(frozen=True, slots=True)

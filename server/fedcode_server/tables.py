@@ -81,6 +81,25 @@ class CertificateRow(Base):
     ended: Mapped[int | None]
 
 
+class RunRow(Base):
+    """A run; its folder has all the rest.
+
+    Attributes:
+        state: ``offered``, ``running``, ``finished``, ``failed``, ``stopped`` or ``declined``.
+        note: who declined, or why it failed.
+        stop: whether a person wants it to stop.
+    """
+
+    __tablename__ = "run"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    note: Mapped[str]
+    stop: Mapped[bool]
+    created: Mapped[int]
+    changed: Mapped[int]
+
+
 class WitnessRow(Base):
     """The last head of a member's ledger that was countersigned.
 

@@ -105,8 +105,8 @@ def test_a_round_can_be_coordinated_without_torch() -> None:
         coordinator = SigningKey.generate()
         roster = Roster("small", 1, "", coordinator.public,
                         tuple((name, key.public) for name, key in sorted(keys.items())))
-        agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, weights=3,
-                          noise_multiplier=noise, roster=roster)
+        agreement = agree(federation, federation.tasks[0], fingerprint="0" * 64, start="1" * 64,
+                          weights=3, noise_multiplier=noise, roster=roster)
         def refuse(name):
             refusal = Refusal(agreement.digest(), 1, name, RefusalCode.BUDGET)
             return member_app(lambda _: encode(sign(refusal, keys[name])))
@@ -136,6 +136,7 @@ LIGHT = [
     "fedcode.rounds.coordinator",
     "fedcode.rounds.member",
     "fedcode.secure_sum",
+    "fedcode.start",
     "fedcode.services.serving",
     "fedcode.task",
     "fedcode.trainer",
@@ -257,15 +258,15 @@ def imported(path):
             yield node.module
 
 
-def test_flowers_internals_are_used_in_the_transport_only() -> None:
+def test_flowers_internals_are_used_in_one_place_only() -> None:
     public = ("flwr.app", "flwr.clientapp", "flwr.serverapp")
     found = {
-        str(path.relative_to(ROOT))
+        str(path.relative_to(ROOT).parent)
         for path in SOURCES
         for name in imported(path)
         if name.partition(".")[0] == "flwr" and not name.startswith(public)
     }
-    assert found == {"fedcode/transport/in_memory.py"}
+    assert found == {"fedcode/transport/internals"}
 
 
 def test_only_the_transport_and_the_rounds_know_flower() -> None:
@@ -275,7 +276,7 @@ def test_only_the_transport_and_the_rounds_know_flower() -> None:
         for name in imported(path)
         if name.partition(".")[0] == "flwr"
     }
-    assert found <= {"transport", "rounds"}
+    assert found <= {"transport", "internals", "rounds"}
 
 
 def test_the_secure_sum_opens_nothing() -> None:

@@ -218,7 +218,7 @@ def run(account, desk):
         purpose="research",
     )
     home = Home(desk / "home")
-    folder = home.state / "runs" / "first"
+    folder = home.state / "agreements" / "first"
     folder.mkdir(parents=True)
     signed = SignedAgreement.unsigned(agreed)
     for name, key in members.items():

@@ -8,6 +8,7 @@ import io
 import json
 import socket
 import stat
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -703,6 +704,17 @@ def test_what_another_process_writes_counts_at_once(coordinator, acme) -> None:
         other.revoke("acme")
     with pytest.raises(NotAccepted):
         joining.standing(acme)
+
+
+def test_revoke_is_true_when_the_program_returns(coordinator, acme) -> None:
+    joining.join(acme, coordinator.ticket("acme", approve=True))
+    with connect(acme) as opened:
+        stub = stubs.EnrollmentStub(opened)
+        assert stub.Standing(messages.StandingRequest()).state == "approved"
+        program = "from fedcode_server.cli import main; main()"
+        words = ["revoke", "acme", "--home", str(coordinator.home.root)]
+        subprocess.run([sys.executable, "-c", program, *words], check=True, timeout=60)
+        assert code_of(stub.Standing, messages.StandingRequest()) == NOT_ACCEPTED
 
 
 def test_a_file_of_another_version_is_refused(coordinator, tmp_path) -> None:

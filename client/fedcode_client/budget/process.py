@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def serve(
         ended.set()
 
     def until_closed(stream: IO[bytes]) -> None:
-        while stream.read(1):
+        while os.read(stream.fileno(), 1):  # a buffered read would hold a lock at the end
             pass
         ended.set()
 
