@@ -64,7 +64,9 @@ def serve(
         attached=sys.stdin.buffer if attached else None,
         patience=5.0 if attached else 0.0,
         hosts=host or (),
-        tell=lambda address: console.print(f"serving the ledger at {address}", highlight=False),
+        tell=lambda address: (
+            None if attached else console.print(f"serving the ledger at {address}", highlight=False)
+        ),
     )
 
 
