@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self
 
 import grpc
@@ -17,6 +18,7 @@ from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
+from fedcode.storage import append_line
 from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
@@ -24,6 +26,7 @@ from fedcode_client.agent import Agent
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
+from fedcode_client.certificate import TRANSCRIPT
 from fedcode_client.connection import asking, connect
 from fedcode_client.home import Home
 from fedcode_client.offers import Offer
@@ -136,6 +139,7 @@ class Process:
                 self._membership.member,
                 memory_mib=self._settings.memory_mib,
             )
+            one.confirmed = partial(append_line, folder.parent / TRANSCRIPT)
             made[signed.agreement.digest()] = one
         event(logger, "ready", run=offer.run, seconds=round(time.monotonic() - start, 1))
         return made

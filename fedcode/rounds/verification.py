@@ -113,12 +113,25 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
 def shown(transcript: Path, agreed: Agreement) -> list[tuple[int, tuple[str, ...]]]:
     """The sums of a task whose survivors a transcript proves: round and names of each.
 
-    What it does not prove, or gets wrong, is not there.
+    What it does not prove, or gets wrong, is not there; nor is a line that a crash has cut off.
 
     Raises:
-        ConfigError: it is no transcript.
+        ConfigError: it cannot be read.
     """
-    return list(proved(agreed, transcript).sums)
+    try:
+        lines = transcript.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{transcript} cannot be read", "name transcript.jsonl") from error
+    found = []
+    for text in lines:
+        try:
+            values = json.loads(text)
+            if values["task"] == agreed.task:
+                line = _line(values)
+                found.append((line.round, line.survivors(agreed)))
+        except (SecureSumError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return found
 
 
 class Proved(NamedTuple):
