@@ -257,7 +257,11 @@ def test_flowers_internals_are_used_in_the_transport_only() -> None:
         for name in imported(path)
         if name.partition(".")[0] == "flwr" and not name.startswith(public)
     }
-    assert found == {"fedcode/transport/in_memory.py", "fedcode/transport/lossy.py"}
+    assert found == {
+        "fedcode/transport/in_memory.py",
+        "fedcode/transport/lossy.py",
+        "fedcode/transport/runtime.py",
+    }
 
 
 def test_only_the_transport_and_the_rounds_know_flower() -> None:
