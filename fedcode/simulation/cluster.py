@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 from uuid import uuid4
 
-from fedcode.errors import ConfigError, Interrupted, RunError
+from fedcode.errors import ConfigError, Interrupted
 
 EngineName = Literal["memory", "flower"]
 """Where the members of a federation live: in one process, or on Flower's runtime."""
@@ -27,18 +28,27 @@ _QUIET = {
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Where Ray builds no clusters, it listens on the loopback interface alone."""
 
+_SHORT, _PREFIX = "/tmp", "fedcode-ray-"  # noqa: S108  Ray's sockets have long names of their own
+_PATIENCE = 5.0
 
-def check_installed() -> None:
-    """Refuses the engine where there is no Ray.
+
+def check_usable() -> None:
+    """Refuses the engine where it could not be used, before anything is read.
 
     Raises:
-        ConfigError: Ray is not installed.
+        ConfigError: Ray is not installed, or nobody listens at the cluster's address.
     """
     if find_spec("ray") is None:
         raise ConfigError(
             "--engine flower needs Ray, which is not installed",
             "pip install 'fedcode[flower-engine]'",
         )
+    host, _, port = os.environ.get(ADDRESS, "").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), _PATIENCE).close()
+        except OSError as error:  # Ray itself would try for minutes
+            raise _not_joined(own=False) from error
 
 
 @contextmanager
@@ -53,7 +63,7 @@ def joined() -> Iterator[int]:
         All cores of the cluster.
 
     Raises:
-        RunError: there is no Ray to join, or none can be started.
+        ConfigError: there is no Ray to join, or none can be started.
     """
     own = ADDRESS not in os.environ
     os.environ.update(_QUIET)
@@ -62,7 +72,7 @@ def joined() -> Iterator[int]:
         os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex})
     import ray
 
-    with tempfile.TemporaryDirectory(prefix="fedcode-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=_SHORT) as folder:
         # Ray opens its folder to everybody: it stands in one that is ours alone
         ours = {"address": "local", "include_dashboard": False, "_temp_dir": f"{folder}/ray"}
         try:
@@ -71,13 +81,17 @@ def joined() -> Iterator[int]:
                 **(ours if own else {}),
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as error:
-            what = "started" if own else f"joined at {os.environ[ADDRESS]}"
-            hint = "is /tmp writable, and short?" if own else f"is {ADDRESS} right?"
-            raise RunError(f"Ray cannot be {what}", hint) from error
+            raise _not_joined(own=own) from error
         try:
             yield int(ray.cluster_resources().get("CPU", 1))
         finally:
             ray.shutdown()
+
+
+def _not_joined(*, own: bool) -> ConfigError:
+    if own:
+        return ConfigError("Ray cannot be started", f"can {_SHORT} be written?")
+    return ConfigError(f"there is no Ray to join at {os.environ[ADDRESS]}", f"is {ADDRESS} right?")
 
 
 def answer_of(reference: Any) -> Any:

@@ -27,7 +27,7 @@ from fedcode.report.html import render
 from fedcode.rounds.optimizer import flower_strategy
 from fedcode.simulation import results
 from fedcode.simulation.arms import Arm, Noise
-from fedcode.simulation.cluster import EngineName, check_installed
+from fedcode.simulation.cluster import EngineName, check_usable
 from fedcode.simulation.dataset import Dataset, load
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.manifest import manifest
@@ -94,7 +94,7 @@ def simulate(
             f"show it: fedcode report {folder}, or repeat it: fedcode simulate --again {folder}",
         )
     if options.engine == "flower":
-        check_installed()
+        check_usable()
     check_tasks(federation)
     cores = os.cpu_count() or 1
     data, whole = load(federation, cores, view.reading_one)
