@@ -30,6 +30,7 @@ from fedcode.simulation.schedule import Workers
 
 pytest.importorskip("ray", reason="the engine flower needs Ray: pip install '.[flower-engine]'")
 
+ROUNDS = 15
 PROGRAM = str(Path(sys.executable).parent / "fedcode")
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
@@ -235,7 +236,7 @@ def digests(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_run_goes_on_after_ctrl_c_and_after_each_of_its_processes_is_killed(tmp_path) -> None:
-    toml, out = write_federation(tmp_path, rounds=30), tmp_path / "flower"
+    toml, out = write_federation(tmp_path, rounds=ROUNDS), tmp_path / "flower"
     state = out / "checkpoint" / "completion-federated-1.state"
     before = folders()
 
@@ -249,6 +250,9 @@ def test_a_run_goes_on_after_ctrl_c_and_after_each_of_its_processes_is_killed(tm
     hint = f"hint: continue with: fedcode simulate --resume {out}"
     assert run.end(2).splitlines()[-1] == hint
     assert folders() <= before
+    reached, _ = load_state(state.parent, state.stem)
+    assert reached is not None
+    stopped = reached.round
 
     run = Running(tmp_path, "--resume", out)
     run.wait_for(next_round())
@@ -269,13 +273,20 @@ def test_a_run_goes_on_after_ctrl_c_and_after_each_of_its_processes_is_killed(tm
 
     Running(tmp_path, "--resume", out).end(0)
     Running(tmp_path, toml, "--out", tmp_path / "memory").end(0)
-    assert len(digests(out)) == 30
-    assert digests(out) == digests(tmp_path / "memory")
-    engines = [
-        json.loads((folder / "result.json").read_text(encoding="utf-8"))["engine"]
-        for folder in (out, tmp_path / "memory")
-    ]
-    assert engines == ["flower", "memory"]
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    assert result["engine"] == "flower"
+    lines = result["tasks"][0]["curves"]
+    assert [line["round"] for line in lines] == list(range(1, ROUNDS + 1))
+    cut_off = [line["round"] for line in lines if not line["changed"]]
+    assert len(cut_off) <= 2, "no member answers a round twice that a kill has cut off; no others"
+    whole = min(cut_off, default=ROUNDS + 1) - 1
+    assert whole > stopped
+    assert digests(out)[:whole] == digests(tmp_path / "memory")[:whole]
+    with BudgetLedger.open(out / "ledger.sqlite", read_only=True) as ledger:
+        ledger.verify()
+        for account in ledger.accounts():
+            charged = [charge.round for charge in ledger.history(account.asset)]
+            assert len(charged) == len(set(charged)), "nothing is charged twice"
 
 
 CLUSTER = """
