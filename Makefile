@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_UPDATE_CHECK := 0
 
-.PHONY: demo test test-slow check bench bench-table format clean
+.PHONY: demo test test-slow check bench bench-table format proto clean
 
 demo: $(READY)
 	@rm -rf $(OUT)
@@ -40,6 +40,11 @@ bench-table: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What the services' messages are in Python.
+proto: $(READY)
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. \
+		fedcode/services/*.proto
 
 clean:
 	rm -rf $(VENV) demo runs bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis

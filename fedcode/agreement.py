@@ -21,14 +21,14 @@ from fedcode.federation import (
     TrainingSettings,
 )
 from fedcode.groups import SMALLEST_GROUP, threshold
-from fedcode.identity import Roster, Signatures
+from fedcode.identity import HEX, Roster, Signatures
 from fedcode.privacy.lattice import Lattice, spacing_for
 from fedcode.privacy.policy import PrivacyPolicy
 from fedcode.record import PrivacyUnit
 from fedcode.signing import SigningKey, canonical
 from fedcode.strict import Name, Purpose, checked
 
-DOMAIN = "fedcode/agreement/2"
+DOMAIN = "fedcode/agreement/3"
 
 _NAME, _PURPOSE = TypeAdapter[str](Name), TypeAdapter[str](Purpose)
 _PLAIN = {"str": str, "int": int, "bool": bool, "float": float}
@@ -45,6 +45,8 @@ class Agreement:
         purpose: what the trained model is for.
         task: the task's name.
         task_fingerprint: everything public that the task was made from, see ``Task.fingerprint``.
+        start: SHA-256 of the task's start file, in hexadecimal: what training starts from, see
+            ``fedcode.start``.
         weights: number of trainable weights.
         rounds: T.
         roster: the members and the coordinator, with their keys.
@@ -61,6 +63,7 @@ class Agreement:
     purpose: str
     task: str
     task_fingerprint: str
+    start: str
     weights: int
     rounds: int
     roster: Roster
@@ -125,6 +128,8 @@ class Agreement:
                 raise ValueError(f"{field.name} is not of its type")
         for text, form in ((self.federation, _NAME), (self.task, _NAME), (self.purpose, _PURPOSE)):
             form.validate_python(text)
+        if not HEX.fullmatch(self.start):
+            raise ValueError("start is no digest")
         PrivacyUnit(self.unit)
         if min(self.weights, self.rounds) < 1:
             raise ValueError("weights and rounds count from 1")
@@ -240,6 +245,7 @@ def agree(
     settings: TaskSettings,
     *,
     fingerprint: str,
+    start: str,
     weights: int,
     noise_multiplier: float,
     roster: Roster,
@@ -251,6 +257,7 @@ def agree(
         purpose=federation.purpose,
         task=settings.name,
         task_fingerprint=fingerprint,
+        start=start,
         weights=weights,
         rounds=settings.rounds,
         roster=roster,
@@ -286,13 +293,22 @@ class SignedAgreement:
         document = self.agreement.canonical()
         return SignedAgreement(self.agreement, self.signatures.adding(name, key, document))
 
+    def with_signature(self, name: str, signature: str) -> SignedAgreement:
+        """With a signature that was made elsewhere; see :meth:`missing`."""
+        made = dict(sorted({**self.signatures.by_member, name: signature}.items()))
+        return SignedAgreement(self.agreement, Signatures(DOMAIN, made))
+
+    def missing(self) -> tuple[str, ...]:
+        """The members without a signature that fits."""
+        return self.signatures.missing(self.agreement.roster, self.agreement.canonical())
+
     def check(self) -> None:
         """Whether every member of the roster has signed.
 
         Raises:
             PrivacyError: somebody has not, or not with the key of the roster.
         """
-        missing = self.signatures.missing(self.agreement.roster, self.agreement.canonical())
+        missing = self.missing()
         if missing:
             raise PrivacyError(f"{', '.join(missing)} did not sign the agreement")
 

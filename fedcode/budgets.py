@@ -44,6 +44,23 @@ def budget(
     return calibrate(cap, federation.privacy.delta, plans).filter
 
 
+def budget_of(
+    federation: Federation, organization: OrganizationSettings, account: Filter
+) -> Filter:
+    """What a federation may spend of an account, whose order is fixed: for the lower cap.
+
+    Args:
+        federation: the whole file.
+        organization: a member.
+        account: the budget of its account.
+
+    Raises:
+        ConfigError: the cap buys nothing at the account's order.
+    """
+    epsilon = min(federation.cap(organization), account.epsilon)
+    return Filter.for_budget(epsilon, account.delta, account.order)
+
+
 @dataclass(frozen=True, slots=True)
 class Shortfall:
     """A member whose own budget does not cover all rounds of a task.

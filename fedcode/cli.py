@@ -126,6 +126,28 @@ def simulate(
 
 
 @app.command()
+def prepare(
+    federation: Annotated[Path, typer.Argument(metavar="FEDERATION.toml", help="The federation.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the start files.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Make what a federation starts from: vocabularies and warm starts, of public code alone."""
+    os.environ.update(_QUIET)
+    from fedcode.report.starts import shown, summary
+    from fedcode.simulation.preparation import prepare as make
+    from fedcode.simulation.view import warming
+
+    with warming(Console(stderr=True, quiet=as_json)) as tell:
+        found = make(load(federation), out, tell)
+    if as_json:
+        print(json.dumps(shown(found.public, found.starts), ensure_ascii=False))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(summary(found.folder, found.files, found.tokens, found.starts))
+    console.print(f"next: fedcode-server run {federation} --start {out}", markup=False)
+
+
+@app.command()
 def population(
     file: Annotated[
         Path | None,

@@ -8,16 +8,20 @@ FedcodeError
 │   ├── CorpusError         source code that cannot be read as asked
 │   ├── CacheDamaged        a cached file that is not what was written
 │   ├── RunError            a result folder that cannot be written, resumed or shown
+│   ├── MembershipError     an invitation or membership that cannot be made or used
 │   └── Interrupted         stopped by a person; the run can be continued
 ├── PrivacyError            a step that would break the guarantee: nothing leaves
 │   ├── BudgetExhausted     the ledger refuses the charge
 │   ├── PolicyRefusal       the organization's policy does not permit it
 │   ├── OutOfRange          a release that does not fit into the integers of a sum
-│   └── LedgerDamaged       a ledger whose rows do not chain
+│   ├── LedgerDamaged       a ledger whose rows do not chain
+│   └── LedgerUnreachable   a ledger in another process that does not answer
 ├── SecureSumError          a secure sum that ends without a total: no term is revealed
 │   └── Misbehaviour        and who is to blame for it, by their own signature
 ├── TrainingError           numbers that are not finite, weights that do not fit
-└── WireError               bytes that are not one of our messages
+├── WireError               bytes that are not one of our messages
+├── TransportError          the other side cannot be reached now: try again
+└── TransportRefusal        the other side does not take it, and will not
 """
 
 from __future__ import annotations
@@ -62,6 +66,10 @@ class RunError(UsageError):
     """A result folder that cannot be written, resumed or shown."""
 
 
+class MembershipError(UsageError):
+    """An invitation or membership that cannot be made or used."""
+
+
 class Interrupted(UsageError):
     """Stopped by a person; what was finished is kept."""
 
@@ -84,6 +92,10 @@ class OutOfRange(PrivacyError):
 
 class LedgerDamaged(PrivacyError):
     """The ledger's rows do not chain, or are not what this version writes."""
+
+
+class LedgerUnreachable(PrivacyError):
+    """The process that has the ledger does not answer; what was asked of it may have been done."""
 
 
 class SecureSumError(FedcodeError):
@@ -114,3 +126,11 @@ class TrainingError(FedcodeError):
 
 class WireError(FedcodeError):
     """Bytes that are not one of our messages."""
+
+
+class TransportError(FedcodeError):
+    """The other side cannot be reached now; the same may be tried again."""
+
+
+class TransportRefusal(FedcodeError):
+    """The other side does not take it: who sends it is not let in, or nobody waits for it."""

@@ -37,6 +37,15 @@ SharedMetric = Literal["units", "loss"]
 Norm = Annotated[float, Field(ge=1e-6, le=1e6, strict=True)]
 """Of gradients whose squares float32 holds."""
 
+OWN = "own"
+"""The source of an organization whose own agent alone knows where its code lies."""
+
+STARTED = "start"
+"""The source of a public corpus that lies in the files that training starts from."""
+
+_HERE = ("path:", "wheel:")
+"""How sources begin that name a place on this machine."""
+
 Mode = Literal["secagg", "secagg-groups", "open-robust", "open"]
 RULES: dict[Mode, tuple[Rule, ...]] = {
     "secagg-groups": ("median", "trimmed-mean"),
@@ -345,14 +354,15 @@ class OrganizationSettings(Strict):
     """One organization and where its code lies.
 
     Attributes:
-        source: ``package:NAME`` (installed), ``wheel:FILE`` or ``path:DIR``.
+        source: ``package:NAME`` (installed), ``wheel:FILE`` or ``path:DIR``; or ``own``: the
+            organization's own agent knows, and nobody else.
         role: ``train`` (a member), ``validation`` or ``unseen`` (never trained on).
         max_tokens: read files, in an order fixed by their names' digests, up to so many tokens.
         epsilon: a lower cap than the federation's, held by this organization alone.
     """
 
     name: Name
-    source: Annotated[str, Field(pattern=r"^(package|wheel|path):.+$")]
+    source: Annotated[str, Field(pattern=r"^(own|(package|wheel|path):.+)$")] = OWN
     role: Role = "train"
     max_tokens: Count | None = None
     epsilon: Positive | None = None
@@ -361,12 +371,17 @@ class OrganizationSettings(Strict):
 class PublicSettings(Strict):
     """The public corpus, for the vocabulary and the warm start.
 
-    Code that also stands in an organization is taken out of it first.
+    Code that also stands in an organization whose source is known is taken out of it first.
+
+    Attributes:
+        source: ``stdlib``, ``stdlib+tests``, ``package:NAME``, ``wheel:FILE`` or ``path:DIR``; or
+            ``start``: it lies in the files that training starts from.
+        max_tokens: as of an organization.
     """
 
-    source: Annotated[str, Field(pattern=r"^(stdlib|stdlib\+tests|(package|wheel|path):.+)$")] = (
-        "stdlib"
-    )
+    source: Annotated[
+        str, Field(pattern=r"^(start|stdlib|stdlib\+tests|(package|wheel|path):.+)$")
+    ] = "stdlib"
     max_tokens: Count | None = None
 
 
@@ -418,6 +433,74 @@ class Federation(Strict):
         """The organizations that train, in the file's order."""
         return tuple(o for o in self.organizations if o.role == "train")
 
+    def member(self, name: str) -> OrganizationSettings:
+        """The organization ``name``, which trains.
+
+        Raises:
+            ConfigError: it does not, or is not there.
+        """
+        found = next((o for o in self.members if o.name == name), None)
+        if found is None:
+            members = ", ".join(o.name for o in self.members)
+            raise ConfigError(f"{name} is no member of {self.name}", f"members: {members}")
+        return found
+
+    def task(self, name: str) -> TaskSettings:
+        """The settings of the task ``name``.
+
+        Raises:
+            ConfigError: the federation has no such task.
+        """
+        found = next((t for t in self.tasks if t.name == name), None)
+        if found is None:
+            tasks = ", ".join(t.name for t in self.tasks)
+            raise ConfigError(f"{self.name} has no task {name}", f"tasks: {tasks}")
+        return found
+
+    def check_sources(self) -> None:
+        """Whether all code of the federation can be read here.
+
+        Raises:
+            ConfigError: an organization's, or the public corpus, lies elsewhere.
+        """
+        own = next((o.name for o in self.organizations if o.source == OWN), None)
+        if own is not None:
+            raise ConfigError(
+                f"only its own agent knows where the code of {own} lies",
+                f"to have it read here, give {own} a source, as path:DIR",
+            )
+        self.check_public()
+
+    def check_public(self) -> None:
+        """Whether the public corpus can be read here.
+
+        Raises:
+            ConfigError: it lies in the start files.
+        """
+        if self.public.source == STARTED:
+            raise ConfigError(
+                "the public corpus lies in the start files alone", "give public.source, as stdlib"
+            )
+
+    def published(self) -> Federation:
+        """The same settings without what is its owner's: what all parties may know.
+
+        No member's source or its size stays, and no path of this machine.
+        """
+
+        def of(organization: OrganizationSettings) -> OrganizationSettings:
+            if organization.role == "train":
+                return organization.model_copy(update={"source": OWN, "max_tokens": None})
+            if organization.source.startswith(_HERE):
+                return organization.model_copy(update={"source": OWN})
+            return organization
+
+        public = self.public
+        if public.source.startswith(_HERE):
+            public = public.model_copy(update={"source": STARTED})
+        organizations = tuple(of(o) for o in self.organizations)
+        return self.model_copy(update={"public": public, "organizations": organizations})
+
     def cap(self, organization: OrganizationSettings) -> float:
         """The ε that ``organization`` may spend: the lower of its own and the federation's."""
         return min(self.privacy.epsilon, organization.epsilon or self.privacy.epsilon)
@@ -451,8 +534,11 @@ def load(path: Path) -> Federation:
     )
 
 
+def anchored(source: str, folder: Path) -> str:
+    """``source``, with a path taken relative to ``folder``."""
+    scheme, _, rest = source.partition(":")
+    return f"{scheme}:{(folder / rest).resolve()}" if source.startswith(_HERE) else source
+
+
 def _anchored(settings: S, folder: Path) -> S:
-    scheme, _, rest = settings.source.partition(":")
-    if scheme not in ("path", "wheel"):
-        return settings
-    return settings.model_copy(update={"source": f"{scheme}:{(folder / rest).resolve()}"})
+    return settings.model_copy(update={"source": anchored(settings.source, folder)})

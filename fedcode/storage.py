@@ -29,6 +29,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def append_line(path: Path, value: Any) -> None:
+    """Adds ``value`` as a line of JSON; it is on disk when this returns.
+
+    What a crash has left of a line before it is ended first, so that this one stands alone.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(f"{text}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes ``value`` as indented JSON; NaN and infinities are refused."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)

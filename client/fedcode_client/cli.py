@@ -9,10 +9,22 @@ from typing import NoReturn
 import typer
 
 from fedcode.terminal import run
-from fedcode_client.commands import federations, ledger, policy
+from fedcode_client.commands import (
+    budget,
+    certificate,
+    federations,
+    ledger,
+    membership,
+    policy,
+    rounds,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(membership.app)
 app.add_typer(federations.app)
+app.add_typer(rounds.app)
+app.add_typer(certificate.app)
+app.add_typer(budget.app, name="budget")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 

@@ -4,19 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcode.budgets import budget, calibrated, rounds_covered
-from fedcode.corpus import arrange, asset_of, cache_folder, read, with_owners
+from fedcode.budgets import budget, budget_of, calibrated, rounds_covered
+from fedcode.corpus import asset_of
 from fedcode.corpus import register as registered
-from fedcode.errors import ConfigError
+from fedcode.errors import CorpusError
 from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
-from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.ledger import Account, BudgetLedger, Ledger
 from fedcode.privacy.policy import check_population
-from fedcode.record import units
+from fedcode.record import Corpus, PrivacyUnit, units
+from fedcode_client.ours import Ours, StartFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class TaskPreview:
         expected_batch: privacy units that a step looks at, on average.
         noise_multiplier: σ.
         epsilon: of all planned rounds (PLD).
+        seconds: that a round's training would take here; None where it was not tried.
     """
 
     task: str
@@ -38,14 +42,25 @@ class TaskPreview:
     expected_batch: float
     noise_multiplier: float
     epsilon: float
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What would be asked of an organization."""
+    """What would be asked of an organization.
+
+    Attributes:
+        files: that were read.
+        records: to train on.
+        units: privacy units that they belong to.
+        epsilon_cap: ours.
+        epsilon: of all rounds of all tasks together (PLD).
+        tasks: in the federation's order.
+    """
 
     files: int
     records: int
+    units: int
     epsilon_cap: float
     epsilon: float
     tasks: tuple[TaskPreview, ...]
@@ -87,30 +102,41 @@ def asset(source: str, *, register: bool) -> str:
     return asset_of(source)
 
 
-def preview(federation: Federation, name: str, workers: int) -> Preview:
-    """Reads our own code and says what the federation would ask of it.
+def preview(
+    federation: Federation,
+    name: str,
+    ours: Ours,
+    files: StartFiles | None = None,
+    account: Account | None = None,
+    memory_mib: int | None = None,
+) -> Preview:
+    """What the federation would ask of our code. Nothing is charged, kept or sent.
+
+    Args:
+        federation: its settings.
+        name: ours in it.
+        ours: our code.
+        files: what training starts from: only with them is it known how long it takes, and which of
+            our code is public.
+        account: that would pay; if None, one that is made for this federation.
+        memory_mib: for the tensors of a step.
 
     Raises:
         ConfigError: we are no member, or our data is too small for what is asked.
     """
-    ours = next((o for o in federation.members if o.name == name), None)
-    if ours is None:
-        members = ", ".join(o.name for o in federation.members)
-        raise ConfigError(f"{name} is no member of {federation.name}", f"members: {members}")
-    corpus = read(
-        ours.source, name, max_tokens=ours.max_tokens, cache=cache_folder(), workers=workers
-    )
-    unit = federation.privacy.unit
-    corpus = with_owners(corpus, ours.source, unit, cache=cache_folder(), workers=workers)
-    splits = arrange([("train", corpus)], corpus, federation.heldout_every)
-    records = len(splits.train[0].records())
-    population = len(units(splits.train[0].records(), unit))
+    member = federation.member(name)
+    unit, privacy = federation.privacy.unit, federation.privacy
+    public = files.public if files else Corpus("public", ())
+    train = ours.trained_on(federation, public)
+    population = len(units(train.records(), unit))
     calibration = calibrated(federation)
-    own = budget(federation, ours, calibration)
+    own = budget(federation, member, calibration)
+    if account is not None:
+        own = budget_of(federation, member, account.budget)
     tasks: list[TaskPreview] = []
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
-        training, privacy = task.training, federation.privacy
+        training = task.training
         check_population(population, privacy.delta, training.sampling_rate, unit)
         step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
         steps[step] = steps.get(step, 0) + taken
@@ -122,14 +148,84 @@ def preview(federation: Federation, name: str, workers: int) -> Preview:
                 population * training.sampling_rate,
                 noise,
                 epsilon({step: taken}, privacy.delta),
+                _round_seconds(federation, task.name, files, ours, noise, memory_mib),
             )
         )
     return Preview(
-        len(corpus.files),
-        records,
-        federation.cap(ours),
+        len(ours.corpus.files),
+        len(train.records()),
+        population,
+        federation.cap(member),
         epsilon(steps, federation.privacy.delta),
         tuple(tasks),
+    )
+
+
+def _round_seconds(
+    federation: Federation,
+    task: str,
+    files: StartFiles | None,
+    ours: Ours,
+    noise: float,
+    memory_mib: int | None,
+) -> float | None:
+    if files is None:
+        return None
+    from fedcode_client.training import round_seconds
+
+    return round_seconds(federation, task, files, ours, noise, memory_mib=memory_mib)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What was found in a source.
+
+    Attributes:
+        functions: records that are functions.
+        tokens: lexer tokens.
+        skipped: path and reason of every file that was not read.
+        units: how many of each privacy unit there are; without those that the source does not say.
+        asset: the account that pays for it; None for a folder that is not registered.
+        account: whether the ledger has it; None where there is no ledger.
+    """
+
+    source: str
+    files: int
+    functions: int
+    records: int
+    tokens: int
+    skipped: tuple[tuple[str, str], ...]
+    units: Mapping[str, int]
+    asset: str | None
+    account: bool | None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self)
+
+
+def ingest(ours: Ours, ledger: Ledger | None = None) -> Ingested:
+    """What ``ours`` holds, as it was read, and whose account would pay for it."""
+    corpus, counted = ours.corpus, {}
+    for unit in PrivacyUnit:
+        with suppress(CorpusError):  # authors are not known everywhere
+            counted[str(unit)] = len(units(ours.owned(unit).records(), unit))
+    paying = None
+    with suppress(CorpusError):  # a folder without history that is not registered
+        paying = ours.asset
+    known = None
+    if ledger is not None:
+        known = paying is not None and ledger.account(paying) is not None
+    return Ingested(
+        ours.source,
+        len(corpus.files),
+        len(corpus.records("function")),
+        len(corpus.records()),
+        corpus.lexer_tokens,
+        tuple((one.path, one.reason) for one in corpus.skipped),
+        counted,
+        paying,
+        known,
     )
 
 

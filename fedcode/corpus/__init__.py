@@ -13,8 +13,9 @@ from fedcode.corpus.history import with_owners
 from fedcode.corpus.identity import asset_of, register
 from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Lexed
 from fedcode.corpus.lexer import is_identifier, lex
+from fedcode.corpus.public import digest_of, read_public, save_public
 from fedcode.corpus.reading import read
-from fedcode.corpus.splits import Splits, arrange, split
+from fedcode.corpus.splits import Splits, arrange, split, split_own
 from fedcode.corpus.tokenizer import PAD, SMALLEST, SPECIAL, Subwords
 
 __all__ = [
@@ -33,13 +34,17 @@ __all__ = [
     "asset_of",
     "cache_folder",
     "deduplicate",
+    "digest_of",
     "distinct_files",
     "is_identifier",
     "lex",
     "parse",
     "read",
+    "read_public",
     "register",
+    "save_public",
     "split",
+    "split_own",
     "with_owners",
     "without",
 ]

@@ -48,6 +48,16 @@ def split(corpus: Corpus, heldout_every: int) -> tuple[Corpus, Corpus]:
     return rest, Corpus(corpus.name, heldout)
 
 
+def split_own(corpus: Corpus, public: Corpus, heldout_every: int) -> tuple[Corpus, Corpus]:
+    """One organization's training files and held-out files, as it can make them by itself.
+
+    As :func:`arrange`, but that public code is there already: what stands in it is left out here.
+    """
+    train, heldout = split(corpus, heldout_every)
+    _, heldout, train = deduplicate([public, heldout, train])
+    return train, heldout
+
+
 def arrange(
     organizations: Sequence[tuple[Role, Corpus]], public: Corpus, heldout_every: int
 ) -> Splits:

@@ -78,6 +78,41 @@ def calibrate(epsilon: float, delta: float, plans: Sequence[Plan]) -> Calibratio
     return Calibration(best, tuple(p.noise_multiplier or smallest_noise(best, p) for p in plans))
 
 
+TYPICAL = Plan(sampling_rate=0.01, rounds=1000)
+"""What a budget is made for before anybody knows what it will pay for: many small steps."""
+
+
+def order_for(caps: Sequence[float], delta: float, plans: Sequence[Plan] = (TYPICAL,)) -> float:
+    """The order of a budget for good: the best one for the largest of ``caps``.
+
+    A low order is best for much noise at a large ε, and lets a small cap buy nothing; so it is the
+    best one at which every cap buys something.
+
+    Args:
+        caps: every ε that must buy something.
+        delta: of all of them.
+        plans: what the budget is to pay for.
+
+    Raises:
+        ConfigError: a cap buys nothing at any order.
+    """
+    best = calibrate(max(caps), delta, plans).filter.order
+    every = {order: _buys(caps, delta, order) for order in ORDERS}
+    fit = [order for order, buys in every.items() if buys]
+    if not fit:
+        raise ConfigError(
+            f"epsilon {min(caps):g} is too small for delta {delta:g}", "choose a larger epsilon"
+        )
+    return min(fit, key=lambda order: (abs(order - best), order))
+
+
+def _buys(caps: Sequence[float], delta: float, order: float) -> bool:
+    try:
+        return all(Filter.for_budget(cap, delta, order).budget_nano for cap in caps)
+    except ConfigError:
+        return False
+
+
 def smallest_epsilon(delta: float, plans: Sequence[Plan]) -> Filter:
     """The smallest budget that pays for every round of plans whose noise is given.
 

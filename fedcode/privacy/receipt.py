@@ -14,8 +14,8 @@ LEDGER = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """One charge that is durable in the ledger, and what may be computed for it.
+class Paid:
+    """One charge that is durable in the ledger. By itself it opens nothing: a receipt does.
 
     Attributes:
         seq: the ledger's row.
@@ -48,6 +48,12 @@ class Receipt:
     steps: int
     cost_nano: int
     seeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt(Paid):
+    """The right to compute one release: :class:`Paid`, made by the ledger, taken once."""
+
     maker: InitVar[object]
     _used: list[None] = field(default_factory=list, init=False, repr=False, compare=False)
 

@@ -45,6 +45,7 @@ def _lines(agreed: Agreement) -> list[tuple[str, str]]:
         ("agreement", agreed.digest()),
         ("federation", f"{agreed.federation}, purpose: {agreed.purpose}"),
         ("task", f"{agreed.task}, {agreed.weights:,} weights, {agreed.rounds:,} rounds"),
+        ("start", agreed.start),
         ("privacy", _privacy(agreed)),
         (
             "round",

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,16 +15,15 @@ from numpy.typing import NDArray
 from fedcode.agreement import Agreement
 from fedcode.errors import ConfigError
 from fedcode.metrics import Estimate, shared_metrics
-from fedcode.rounds.exchange import Exchange
+from fedcode.rounds.exchange import Exchange, Patience
 from fedcode.rounds.gathering import Gathered, Part, open_updates, secure_sums
 from fedcode.rounds.optimizer import ServerOptimizer
+from fedcode.rounds.record import RoundRecord
 from fedcode.rounds.robust import combined
 from fedcode.rounds.transcript import Story
 from fedcode.signing import SigningKey
 from fedcode.weights import Vector, digest
 from fedcode.wire import Plan, RefusalCode, encode, sign
-
-logging.getLogger("flwr").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +85,19 @@ class Coordinator:
         grid: reaches the members.
         nodes: the grid's node of each member.
         key: the one that the roster names; it signs all that is sent.
+        patience: how long members have for their answers; for ever if None.
 
     Raises:
         ConfigError: another key than the roster's.
     """
 
     def __init__(
-        self, agreement: Agreement, grid: Grid, nodes: Mapping[str, int], key: SigningKey
+        self,
+        agreement: Agreement,
+        grid: Grid,
+        nodes: Mapping[str, int],
+        key: SigningKey,
+        patience: Patience | None = None,
     ) -> None:
         if key.public != agreement.roster.coordinator:
             raise ConfigError("this key is not the coordinator's in the roster")
@@ -101,16 +105,28 @@ class Coordinator:
         self._grid = grid
         self._nodes = nodes
         self._key = key
+        self._patience = patience
 
-    def run(self, state: State) -> tuple[State, Outcome]:
+    def run(
+        self,
+        state: State,
+        record: RoundRecord | None = None,
+        without: Collection[str] = (),
+    ) -> tuple[State, Outcome]:
         """One round from ``state``.
 
         Weights, moments and average stay as they are if too few took part, or if they would not be
         finite.
+
+        Args:
+            state: what the round before has left.
+            record: of this round: what it heard before is not asked again, and what it hears now
+                is kept.
+            without: members that are not asked this time; they may be asked again.
         """
         start = time.perf_counter()
         number = state.round + 1
-        gathered = self._gather(state, number)
+        gathered = self._gather(state, number, record, without)
         optimizer = ServerOptimizer(
             self._agreement.server, self._agreement.training.proximal, state.moments
         )
@@ -136,16 +152,24 @@ class Coordinator:
         )
         return State(number, weights, moments, average, spent), outcome
 
-    def _gather(self, state: State, number: int) -> Gathered:
+    def _gather(
+        self,
+        state: State,
+        number: int,
+        record: RoundRecord | None,
+        without: Collection[str],
+    ) -> Gathered:
         """What the members answer to the round's plan.
 
         Nobody is asked where too few are left for a sum or for the rule: all would pay for nothing.
         """
         agreement = self._agreement
-        cohort = tuple(sorted(set(self._nodes) - state.spent))
+        cohort = tuple(sorted(set(self._nodes) - state.spent - set(without)))
+        if record is not None:
+            cohort = record.cohort(cohort)
         if not cohort or not agreement.possible(len(cohort)):
             return Gathered((), {}, ())
-        exchange = Exchange(agreement, number, self._grid, self._nodes)
+        exchange = Exchange(agreement, number, self._grid, self._nodes, self._patience, record)
         plan = sign(Plan(agreement.digest(), number, cohort, state.weights), self._key)
         data = encode(plan)
         if not agreement.aggregation.masked:

@@ -5,23 +5,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
 from fedcode.agreement import Agreement
 from fedcode.errors import WireError
+from fedcode.rounds.record import RoundRecord
 from fedcode.transport.flower import message_to, unpack
 from fedcode.wire import Received, Refusal, RefusalCode, decode, verified
 
 ABSENT, MALFORMED = "absent", "malformed"
 """Why a member is lost who said nothing, or nothing that can be read; beside refusal codes."""
 
+_UNREADABLE = b"\x00"
+"""Kept in the place of what is no message at all."""
 
 _UNREAD = (RefusalCode.AGREEMENT, RefusalCode.PLAN)
 """Of whoever could not read the request as one of its own agreement, and so names another round.
 
 The others count for their round alone: one that was recorded would end a member's part for good.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long answers are waited for.
+
+    Attributes:
+        answer: seconds for what is said at once; None for ever.
+        training: seconds for what is trained first.
+    """
+
+    answer: float | None = None
+    training: float | None = None
 
 
 class Exchange:
@@ -32,40 +49,86 @@ class Exchange:
         number: of the round.
         grid: reaches them.
         nodes: the grid's node of each member.
+        patience: how long they have.
+        record: keeps what they say, if it is to be kept.
     """
 
     def __init__(
-        self, agreement: Agreement, number: int, grid: Grid, nodes: Mapping[str, int]
+        self,
+        agreement: Agreement,
+        number: int,
+        grid: Grid,
+        nodes: Mapping[str, int],
+        patience: Patience | None = None,
+        record: RoundRecord | None = None,
     ) -> None:
         self._agreement = agreement
         self._place = agreement.digest(), number
         self._grid = grid
         self._nodes = nodes
         self._members = {node: name for name, node in nodes.items()}
+        self._patience = patience or Patience()
+        self._record = record
 
-    def ask(self, requests: Mapping[str, bytes]) -> Iterator[tuple[str, Received | str]]:
-        """Sends each member its request.
+    def ask(
+        self, requests: Mapping[str, bytes], *, training: bool = False
+    ) -> Iterator[tuple[str, Received | str]]:
+        """Sends each member its request. All have answered, or will not, before anything is given.
+
+        Args:
+            requests: by member.
+            training: whether they train before they answer.
 
         Yields:
             Each member's name, in the order of the requests, and its signed message, or why there
             is none: a refusal's code, :data:`ABSENT` or :data:`MALFORMED`.
         """
-        messages = [message_to(self._nodes[name], data) for name, data in requests.items()]
-        replies = {
-            self._members.get(reply.metadata.src_node_id, ""): reply
-            for reply in self._grid.send_and_receive(messages)
-        }
-        for name in requests:
-            reply = replies.pop(name, None)
-            if reply is None or reply.has_error():
+        patience = self._patience.training if training else self._patience.answer
+        heard = self._heard(requests, patience)
+        for name, asked in requests.items():
+            answer = heard.pop(name, b"")
+            if self._record is not None:
+                answer = self._record.heard(name, asked) or b""
+            if not answer:
                 yield name, ABSENT
                 continue
             try:
-                received = self._read(unpack(reply.content), name)
+                received = self._read(answer, name)
             except WireError:
                 yield name, MALFORMED
                 continue
             yield name, str(received.code) if isinstance(received, Refusal) else received
+
+    def _heard(self, requests: Mapping[str, bytes], patience: float | None) -> dict[str, bytes]:
+        """What was answered now; where it is recorded, it is on disk, and not here."""
+        heard, record = {}, self._record
+        asked = {
+            name: data
+            for name, data in requests.items()
+            if record is None or record.heard(name, data) is None
+        }
+        messages = [
+            message_to(self._nodes[name], data)
+            for name, data in asked.items()
+            if name in self._nodes  # of a cohort before a restart somebody may have left
+        ]
+        for reply in self._grid.send_and_receive(messages, timeout=patience) if messages else ():
+            name = self._members.get(reply.metadata.src_node_id, "")
+            if name not in asked or reply.has_error():
+                continue
+            try:
+                answer = unpack(reply.content) or _UNREADABLE
+            except WireError:
+                answer = _UNREADABLE
+            if record is None:
+                heard[name] = answer
+            else:
+                record.keep(name, asked.pop(name), answer)
+        if record is not None:
+            for name, data in asked.items():
+                record.keep(name, data, b"")
+            record.settle()
+        return heard
 
     def _read(self, data: bytes, name: str) -> Received:
         received = decode(data, weights=self._agreement.weights, length=self._agreement.length)

@@ -37,6 +37,9 @@ REFUSED = "refused"
 STEPS = ("keys", "shares", "masked", "confirmation", "reveal")
 """What a member sends in a secure sum, in this order."""
 
+TRAINED = "masked"
+"""The step before which a member trains."""
+
 M = TypeVar("M")
 
 
@@ -77,7 +80,7 @@ def open_updates(exchange: Exchange, plan: Plan, data: bytes) -> Gathered:
         data: its bytes.
     """
     found, refusals = [], {}
-    for name, message in exchange.ask(dict.fromkeys(plan.cohort, data)):
+    for name, message in exchange.ask(dict.fromkeys(plan.cohort, data), training=True):
         if isinstance(message, str):
             refusals[name] = message
         elif isinstance(message, ReceivedUpdate) and (message.agreement, message.round) == (
@@ -235,7 +238,7 @@ def _take(
             continue
         asked |= own
         owner |= dict.fromkeys(own, one)
-    for name, message in exchange.ask(asked):
+    for name, message in exchange.ask(asked, training=step == TRAINED):
         one = owner[name]
         if isinstance(message, str):
             one.lose(name, step, message)

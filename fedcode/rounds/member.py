@@ -14,6 +14,7 @@ from fedcode.agreement import Agreement
 from fedcode.errors import (
     BudgetExhausted,
     LedgerDamaged,
+    LedgerUnreachable,
     Misbehaviour,
     OutOfRange,
     PolicyRefusal,
@@ -22,7 +23,7 @@ from fedcode.errors import (
     WireError,
 )
 from fedcode.privacy.accountant import Cost
-from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.ledger import Ledger
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.release import Release
 from fedcode.rounds.sessions import sessions
@@ -88,7 +89,7 @@ class _Sum:
 class _RoundLatch:
     """The ledger, as a secure sum sees it: one answer to each step of a round, for good."""
 
-    ledger: BudgetLedger
+    ledger: Ledger
     asset: str
     agreement: str
     round: int
@@ -96,7 +97,7 @@ class _RoundLatch:
     def latch(self, step: str, digest: str) -> None:
         try:
             self.ledger.latch(self.asset, self.agreement, self.round, step, digest)
-        except LedgerDamaged:
+        except (LedgerDamaged, LedgerUnreachable):
             raise
         except PrivacyError as error:  # of a sum that a restart has ended
             raise SecureSumError(str(error)) from error
@@ -107,6 +108,7 @@ class Member:
 
     Attributes:
         error: why the last ``failed`` was answered, for the organization's own eyes.
+        refused: the code that was answered last; None if it was no refusal.
         objection: what was wrong with the last message that did not fit the secure sum; a
             :class:`~fedcode.errors.Misbehaviour` names the culprit, has the evidence, and stays
             until there is another one.
@@ -134,7 +136,7 @@ class Member:
         agreement: Agreement,
         cost: Cost,
         allowance: int,
-        ledger: BudgetLedger,
+        ledger: Ledger,
         trainer: Trainer,
         key: SigningKey,
         *,
@@ -143,6 +145,7 @@ class Member:
         self.name = name
         self.asset = asset
         self.error: Exception | None = None
+        self.refused: RefusalCode | None = None
         self.objection: SecureSumError | None = None
         self._agreement = agreement
         self._digest = agreement.digest()
@@ -164,7 +167,7 @@ class Member:
 
     def answer(self, data: bytes) -> bytes:
         """The bytes of an answer, or of a refusal that says no more than a code."""
-        number = 1
+        number, self.refused = 1, None
         try:
             message = self._read(data)
             number = message.round
@@ -183,6 +186,7 @@ class Member:
             code = RefusalCode.PROTOCOL
         except Exception as error:  # noqa: BLE001  a text could hold source code: none may leave
             self.error, code = error, RefusalCode.FAILED
+        self.refused = code
         return encode(sign(Refusal(self._digest, number, self.name, code), self._key))
 
     def _object(self, error: SecureSumError) -> None:

@@ -85,7 +85,7 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     """
     signed = read(path)
     agreed = signed.agreement
-    missing = signed.signatures.missing(agreed.roster, agreed.canonical())
+    missing = signed.missing()
     wrong = [f"{name} has not signed, or not with the key of the roster" for name in missing]
     if before is not None:
         wrong += _wrong_before(agreed, read(before))
@@ -122,10 +122,27 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     )
 
 
+def shown(transcript: Path, agreed: Agreement) -> list[tuple[int, tuple[str, ...]]]:
+    """The sums of a task whose survivors a transcript proves: round and names of each.
+
+    What it does not prove, or gets wrong, is not there.
+
+    Raises:
+        ConfigError: it is no transcript.
+    """
+    found = []
+    for line in _lines_of(transcript, agreed.task):
+        try:
+            found.append((line.round, line.survivors(agreed)))
+        except SecureSumError:
+            continue
+    return found
+
+
 def _wrong_before(agreed: Agreement, before: SignedAgreement) -> list[str]:
     """Why the roster does not follow on what its members signed before."""
     earlier = before.agreement
-    missing = before.signatures.missing(earlier.roster, earlier.canonical())
+    missing = before.missing()
     wrong = [f"{name} has not signed the epoch before" for name in missing]
     try:
         agreed.roster.check_follows(earlier.roster)

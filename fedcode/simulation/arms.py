@@ -118,6 +118,7 @@ class Bench:
         data: labelled if the task wants it.
         learner: the task on its public weights.
         fingerprint: of the task.
+        start: digest of the task's start file, as ``fedcode prepare`` writes it.
         glimpse: files that every round is measured on.
         noise: None in a run without privacy.
         seed: of training and of the noise.
@@ -132,6 +133,7 @@ class Bench:
     data: Dataset
     learner: Learner
     fingerprint: str
+    start: str
     glimpse: list[SourceFile]
     noise: Noise | None
     seed: int
@@ -271,6 +273,7 @@ class Bench:
             self.federation,
             settings,
             fingerprint=self.fingerprint,
+            start=self.start,
             weights=len(self.learner.start()),
             noise_multiplier=self.noise.noise_multiplier if arm.private and self.noise else 0.0,
             roster=roster_of(self.federation.name, self.seed, arm.members),
@@ -306,7 +309,7 @@ class Bench:
             train = self.learner.plain(records, self.settings.rounds)
             return UnprotectedMember(name, agreement, train, key_of(self.seed, name))
         policy, filter_ = agreement.policy, self._budget(name, self.noise)
-        private = self.learner.private(records, policy, self._randomness(arm, name), level)
+        private = self.learner.trainer(records, policy, self._randomness(arm, name), level)
         return Member(
             name,
             self._asset(name),

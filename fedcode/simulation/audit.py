@@ -28,7 +28,7 @@ from fedcode.record import Record, units
 from fedcode.rounds.coordinator import State
 from fedcode.simulation.arms import Arm, Bench, Noise
 from fedcode.simulation.canaries import Secret, canaries, planted, public_words, secrets
-from fedcode.simulation.jobs import Job, Prepared, learner_of, prepare, run
+from fedcode.simulation.jobs import Job, Prepared, learner_of, prepare, run, start_file
 from fedcode.simulation.learners import GradientLearner, Learner
 from fedcode.simulation.memory import ASKED, COPIES, GIVEN, PASSES, exposures, extraction
 from fedcode.task import Generates, counts_of, gradients_of
@@ -205,6 +205,7 @@ def _train(base: Job, prepared: Prepared, extra: Sequence[Record]) -> Trained:
         data=replace(prepared.data, train={name: planted(prepared.data.train[name], extra)}),
         learner=learner_of(base, prepared),
         fingerprint=prepared.task.fingerprint(),
+        start=start_file(base, prepared).digest,
         glimpse=[],
         noise=base.noise,
         seed=base.seed,

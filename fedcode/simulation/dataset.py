@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fedcode.corpus import arrange, cache_folder, read, with_owners
 from fedcode.corpus.labels import Labeller
 from fedcode.errors import CorpusError
-from fedcode.federation import Federation
+from fedcode.federation import OWN, Federation
 from fedcode.record import Corpus, SourceFile
 
 
@@ -51,7 +51,11 @@ class Dataset:
 
 
 def load(
-    federation: Federation, workers: int, tell: Callable[[str], None] = lambda _: None
+    federation: Federation,
+    workers: int,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    known: bool = False,
 ) -> tuple[Dataset, dict[str, Corpus]]:
     """Reads all organizations, removes duplicates, and splits.
 
@@ -59,22 +63,29 @@ def load(
         federation: names the sources.
         workers: processes that read.
         tell: called with the name of each corpus before it is read.
+        known: pass over organizations of which only their own agents know the source.
 
     Returns:
         The data, and each organization as it was read.
 
     Raises:
+        ConfigError: a source is not known here.
         CorpusError: an organization has nothing to train on, or not the owners that the privacy
             unit asks for.
     """
+    if known:
+        federation.check_public()
+    else:
+        federation.check_sources()
+    readable = [o for o in federation.organizations if o.source != OWN]
     folder = cache_folder()
 
     def get(source: str, name: str, max_tokens: int | None) -> Corpus:
         tell(name)
         return read(source, name, max_tokens=max_tokens, cache=folder, workers=workers)
 
-    whole = {o.name: get(o.source, o.name, o.max_tokens) for o in federation.organizations}
-    for member in federation.members:
+    whole = {o.name: get(o.source, o.name, o.max_tokens) for o in readable}
+    for member in (o for o in readable if o.role == "train"):
         whole[member.name] = with_owners(
             whole[member.name],
             member.source,
@@ -84,7 +95,7 @@ def load(
         )
     public = get(federation.public.source, "public", federation.public.max_tokens)
     splits = arrange(
-        [(o.role, whole[o.name]) for o in federation.organizations],
+        [(o.role, whole[o.name]) for o in readable],
         public,
         federation.heldout_every,
     )

@@ -26,8 +26,8 @@ from fedcode.simulation.jobs import Job, bench_of, prepare
 from fedcode.simulation.members import AnyMember, Engine, Members, reports_of
 from fedcode.trainer import LocalReport
 from fedcode.transport.flower import members_app
+from fedcode.transport.internals.runtime import RuntimeGrid, RuntimeStopped, running
 from fedcode.transport.lossy import Fate, LossyGrid
-from fedcode.transport.runtime import RuntimeGrid, RuntimeStopped, running
 
 
 class Home:

@@ -20,21 +20,23 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fedcode.corpus import cache_folder
+from fedcode.corpus import cache_folder, digest_of
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import Interrupted, TrainingError
 from fedcode.federation import Federation, TaskSettings, check
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import SourceFile
+from fedcode.rounds.checkpoints import load_state, save_state
 from fedcode.rounds.coordinator import State
 from fedcode.simulation.arms import Arm, Bench, Noise, Round
-from fedcode.simulation.checkpoints import load_state, save_state
 from fedcode.simulation.cluster import EngineName
 from fedcode.simulation.dataset import Dataset, all_files, load, sample
 from fedcode.simulation.learners import CountLearner, GradientLearner, Learner, warm_start
+from fedcode.start import Start
 from fedcode.storage import write_json
 from fedcode.task import AnyTask, counts_of, gradients_of
 from fedcode.tasks import make
+from fedcode.training.learner import start_of
 from fedcode.weights import load_tensors, save_tensors
 
 _GLIMPSE_TOKENS = 24_000
@@ -95,11 +97,16 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A task and its data."""
+    """A task and its data.
+
+    Attributes:
+        public: digest of the public corpus.
+    """
 
     federation: Federation
     settings: TaskSettings
     data: Dataset
+    public: str
     task: AnyTask
     glimpse: list[SourceFile]
 
@@ -141,27 +148,33 @@ def run(job: Job) -> dict[str, Any]:
     Raises:
         Interrupted: a person asked to stop; what was finished is in the checkpoint.
     """
-    prepared = prepare(json.dumps(job.federation, sort_keys=True), job.task)
-    return _warm(job, prepared) if job.arm is None else _run_arm(job, job.arm, prepared)
+    made = prepared(job)
+    return _warm(job, made) if job.arm is None else _run_arm(job, job.arm, made)
+
+
+def prepared(job: Job) -> Prepared:
+    """The task of ``job`` and its data."""
+    return prepare(json.dumps(job.federation, sort_keys=True), job.task)
 
 
 @lru_cache(maxsize=2)
 def prepare(federation_json: str, task: str) -> Prepared:
     """Reads the data and makes the task; the corpora come from the cache."""
-    federation, data = _read(federation_json)
+    federation, data, public = _read(federation_json)
     settings = next(t for t in federation.tasks if t.name == task)
     made = make(task, settings.model, data.public)
     if made.labels == "injected":
         data = data.labelled(InjectedBugs(federation.seed))
     glimpse = sample(data.validation or data.unseen, _GLIMPSE_TOKENS)
-    return Prepared(federation, settings, data, made, glimpse)
+    return Prepared(federation, settings, data, public, made, glimpse)
 
 
 @lru_cache(maxsize=1)
-def _read(federation_json: str) -> tuple[Federation, Dataset]:
-    """The data, once for all tasks."""
+def _read(federation_json: str) -> tuple[Federation, Dataset, str]:
+    """The data, once for all tasks, and the digest of what is public in it."""
     federation = check(json.loads(federation_json))
-    return federation, load(federation, workers=1)[0]
+    data = load(federation, workers=1, known=True)[0]
+    return federation, data, digest_of(data.public)
 
 
 def _warm(job: Job, prepared: Prepared) -> dict[str, Any]:
@@ -287,11 +300,18 @@ def bench_of(job: Job, prepared: Prepared) -> Bench:
         data=prepared.data,
         learner=learner_of(job, prepared),
         fingerprint=prepared.task.fingerprint(),
+        start=start_file(job, prepared).digest,
         glimpse=prepared.glimpse if job.folder else [],
         noise=job.noise,
         seed=job.seed,
         dropout=job.dropout,
     )
+
+
+def start_file(job: Job, prepared: Prepared) -> Start:
+    """What the job's task starts from, on the weights of its warm start."""
+    warm = load_tensors(job.warm) if job.warm else {}
+    return start_of(prepared.task, prepared.settings, warm, prepared.public)
 
 
 def learner_of(job: Job, prepared: Prepared) -> Learner:

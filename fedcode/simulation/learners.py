@@ -13,14 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedcode.federation import TaskSettings, TrainingSettings
-from fedcode.privacy.policy import PrivacyPolicy
+from fedcode.federation import TaskSettings
 from fedcode.record import Record, SourceFile
 from fedcode.task import CountTask, GradientTask, Metrics
-from fedcode.trainer import Trainer
 from fedcode.training import network, plain
-from fedcode.training.counting import CountTrainer
-from fedcode.training.private import NoiseOf, PrivateNetwork, PrivateTrainer
+from fedcode.training.learner import PrivateCounts, PrivateGradients, PrivateLearner
 from fedcode.weights import Vector
 
 Tell = Callable[[int, int, float], None]
@@ -31,21 +28,11 @@ PlainTraining = Callable[[Vector, int], tuple[Vector, float | None]]
 """Training without privacy: (weights, round) -> (change of weights, mean loss if there is one)."""
 
 
-class Learner(Protocol):
+class Learner(PrivateLearner, Protocol):
     """One task on one set of public weights, with one seed."""
 
     def start(self) -> Vector:
         """The weights that the federation starts from, shape (d,)."""
-        ...
-
-    def private(
-        self,
-        records: Sequence[Record],
-        policy: PrivacyPolicy,
-        noise: NoiseOf,
-        level: float | None = None,
-    ) -> Trainer:
-        """A member's training under differential privacy, see :class:`PrivateTrainer`."""
         ...
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
@@ -61,7 +48,7 @@ class Learner(Protocol):
         ...
 
 
-class GradientLearner:
+class GradientLearner(PrivateGradients):
     """A network, from the weights of its warm start.
 
     Args:
@@ -83,35 +70,18 @@ class GradientLearner:
         *,
         everything: bool,
     ) -> None:
-        self._task = task
+        super().__init__(task, build(task, seed), settings.training)
         self._settings = settings
         self._public = public
         self._seed = seed
-        self._model = build(task, seed)
         network.load(self._model, dict(warm))
         if everything:
             self._model.requires_grad_(True)
         self._start = network.read(self._model)
-        self._private: PrivateNetwork | None = None
 
     def start(self) -> Vector:
         """The warm start's weights."""
         return self._start.copy()
-
-    def private(
-        self,
-        records: Sequence[Record],
-        policy: PrivacyPolicy,
-        noise: NoiseOf,
-        level: float | None = None,
-    ) -> PrivateTrainer[Any, Any]:
-        """DP-SGD on ``records``; the members of an arm take turns on one network."""
-        if self._private is None:
-            layers = self._settings.training.by_opacus
-            self._private = PrivateNetwork(self._model, layers, self._task.places)
-        return PrivateTrainer(
-            self._task, self._private, records, self._settings.training, policy, noise, level
-        )
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
         """AdamW on ``records``, an equal share of the steps in each round; it keeps its moments."""
@@ -161,27 +131,14 @@ class GradientLearner:
         return self._model
 
 
-class CountLearner:
+class CountLearner(PrivateCounts):
     """Counts, from none."""
 
-    def __init__(self, task: CountTask, settings: TrainingSettings) -> None:
-        self._task = task
-        self._settings = settings
+    _task: CountTask
 
     def start(self) -> Vector:
         """No counts."""
         return np.zeros(self._task.size, np.float32)
-
-    def private(
-        self,
-        records: Sequence[Record],
-        policy: PrivacyPolicy,
-        noise: NoiseOf,
-        level: float | None = None,
-    ) -> CountTrainer:
-        """A noised sum of clipped counts, which know no level."""
-        del level
-        return CountTrainer(self._task, records, self._settings, policy, noise)
 
     def plain(self, records: Sequence[Record], rounds: int) -> PlainTraining:
         """The sum of the counts as they are, an equal share of the records in each round."""

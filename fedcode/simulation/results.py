@@ -13,6 +13,7 @@ from typing import Any
 from fedcode.errors import RunError
 from fedcode.federation import AggregationSettings, Federation
 from fedcode.modes import tradeoff
+from fedcode.privacy.assumptions import ADJACENCY, SHOWN, STOPS, assumptions
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import Corpus, PrivacyUnit
@@ -22,18 +23,6 @@ from fedcode.task import Metric
 from fedcode.tasks import known, metrics_of
 
 SCHEMA = "fedcode/result/1"
-
-_AUTHOR = (
-    "A file's author is who wrote most of its lines, by its git history: the lines of others in it "
-    "are protected as that author's."
-)
-
-ASSUMPTIONS = (
-    "Each organization's own program samples, clips and adds the noise.",
-    "Vocabulary, warm start and settings come from public code alone.",
-    "ε does not count what was looked at to choose the settings.",
-    "An external cryptographic review has not taken place.",
-)
 
 
 def assemble(
@@ -128,12 +117,12 @@ def _privacy(
         return None
     return {
         "unit": str(federation.privacy.unit),
-        "adjacency": "add or remove one unit",
+        "adjacency": ADJACENCY,
         "epsilon": federation.privacy.epsilon,
         "delta": federation.privacy.delta,
         "accountant": {
-            "shown": "PLD",
-            "stops": "Rényi filter",
+            "shown": SHOWN,
+            "stops": STOPS,
             "order": calibration.filter.order,
         },
         "epsilon_release": of_sums,
@@ -147,14 +136,6 @@ def _aggregation(federation: Federation, *, private: bool) -> dict[str, Any]:
         **settings.model_dump(mode="json"),
         "tradeoff": tradeoff(settings, len(federation.members)),
     }
-
-
-def assumptions(unit: PrivacyUnit) -> tuple[str, ...]:
-    """What must hold for ε to mean what it says of one ``unit``."""
-    same = "author" if unit is PrivacyUnit.AUTHOR else f"{unit} or author"
-    several = f"ε is per organization: if the same {same} stands in several, their ε add up."
-    first, *rest = ASSUMPTIONS
-    return (first, several, *([_AUTHOR] if unit is PrivacyUnit.AUTHOR else []), *rest)
 
 
 def _organization(

@@ -95,6 +95,7 @@ def simulate(
         )
     if options.engine == "flower":
         check_usable()
+    federation.check_sources()
     check_tasks(federation)
     cores = os.cpu_count() or 1
     data, whole = load(federation, cores, view.reading_one)
@@ -176,7 +177,7 @@ def _manifest(
                 "an organization's code has changed since the run started", "start a new run"
             )
         return before
-    if _holds_something(folder):
+    if holds_something(folder):
         begun = (folder / MANIFEST).exists() and not (folder / RESULT).exists()
         go_on = f", or go on with: fedcode simulate --resume {folder}" if begun else ""
         raise RunError(f"{folder} is not empty", f"choose another --out{go_on}")
@@ -187,7 +188,12 @@ def _manifest(
     return made
 
 
-def _holds_something(folder: Path) -> bool:
+def holds_something(folder: Path) -> bool:
+    """Whether there is anything in ``folder``, which need not exist.
+
+    Raises:
+        RunError: it is no folder.
+    """
     try:
         return folder.exists() and any(folder.iterdir())
     except OSError as error:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -159,3 +159,17 @@ class View:
         if line["epsilon"]:
             parts.append(f"ε {epsilon(max(line['epsilon'].values()))}")
         return ", ".join([*parts, f"{line['seconds']:.1f} s"])
+
+
+@contextmanager
+def warming(console: Console) -> Iterator[Callable[[Told], None]]:
+    """A bar for every warm start, while it lasts; yields what to tell of each step."""
+    with Progress(console=console, transient=True) as bars:
+        known: dict[str, TaskID] = {}
+
+        def tell(told: Told) -> None:
+            if told.task not in known:
+                known[told.task] = bars.add_task(f"warm start of {told.task}", total=told.of)
+            bars.update(known[told.task], completed=told.done)
+
+        yield tell

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
+
+from fedcode.transport.internals.common import SUPERLINK_NODE_ID, Run, identify, set_id
 
 _FIRST_NODE = 1000
 
@@ -38,8 +37,7 @@ class InMemoryGrid(Grid):
         self._replies: dict[str, Message] = {}
         self._sent = 0
         self.nodes = dict(zip(apps, self._apps, strict=True))
-        TaskIdentity.run_id, TaskIdentity.task_id = 1, 1
-        TaskIdentity.node_id = SUPERLINK_NODE_ID
+        identify(1, SUPERLINK_NODE_ID)
 
     def set_run(self, run: Run) -> None:
         """Sets the run that messages belong to."""
@@ -83,13 +81,13 @@ class InMemoryGrid(Grid):
     def _deliver(self, message: Message) -> str:
         self._sent += 1
         number = f"{self._sent}"
-        message.metadata.__dict__["_message_id"] = number
+        set_id(message, number)
         node = message.metadata.dst_node_id
         context = Context(self._run.run_id, node, {}, RecordDict(), {})
         try:
             reply = self._apps[node](message, context)
         except Silent:
             return number
-        reply.metadata.__dict__["_message_id"] = f"{number}r"
+        set_id(reply, f"{number}r")
         self._replies[number] = reply
         return number

@@ -9,7 +9,8 @@ from enum import Enum
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
+
+from fedcode.transport.internals.common import Run
 
 
 class Fate(Enum):

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What travels: a closed set of signed messages in strict, bounded, versioned bytes."""
 
-from fedcode.wire.codec import attested, decode, encode
+from fedcode.wire.codec import agreement_of, attested, decode, encode
 from fedcode.wire.messages import (
     Confirmation,
     ConfirmationList,
@@ -42,6 +42,7 @@ __all__ = [
     "Shares",
     "SurvivorList",
     "Update",
+    "agreement_of",
     "attested",
     "decode",
     "encode",

@@ -248,6 +248,21 @@ def decode(data: bytes, *, weights: int, length: int) -> m.Received:
     return _remembering(kind.read(header, **_numbers(kind, payload)), digest)
 
 
+def agreement_of(data: bytes) -> str:
+    """The agreement that a message says it is of; nothing else of it is read.
+
+    Raises:
+        WireError: it is no message.
+    """
+    kind = _BY_MARK.get(bytes(data[len(_MAGIC) : len(_MAGIC) + 1]))
+    if kind is None or len(data) < _START or not data.startswith(_MAGIC):
+        raise WireError("not a message of this version")
+    size = int.from_bytes(data[_START - 4 : _START], "big")
+    if size > kind.most:
+        raise WireError("a message of another length was expected")
+    return str(DIGEST.read("agreement", _parsed(data[_START : _START + size]).get("agreement")))
+
+
 def _numbers(kind: _Kind, payload: memoryview) -> dict[str, _Numbers]:
     if kind.sent is m.MaskedUpdate:
         return {"values": np.frombuffer(payload, "<u4")}

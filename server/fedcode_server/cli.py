@@ -9,10 +9,12 @@ from typing import NoReturn
 import typer
 
 from fedcode.terminal import run
-from fedcode_server.commands import plans
+from fedcode_server.commands import membership, plans, rounds
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(membership.app)
 app.add_typer(plans.app)
+app.add_typer(rounds.app)
 
 
 @app.callback()

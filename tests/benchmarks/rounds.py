@@ -21,7 +21,7 @@ from fedcode.federation import AggregationSettings, Federation, parse
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.rounds.coordinator import State
 from fedcode.simulation.arms import Arm, Bench, Noise, Round
-from fedcode.simulation.jobs import Job, learner_of, prepare, run
+from fedcode.simulation.jobs import Job, learner_of, prepare, run, start_file
 from tests.benchmarks.figure import Figure, at_most
 
 _ROUNDS, _TURNS = 6, 4
@@ -71,6 +71,7 @@ def _bench(federation: Federation, mode: str, task: str) -> Bench:
         data=prepared.data,
         learner=learner_of(job, prepared),
         fingerprint=prepared.task.fingerprint(),
+        start=start_file(job, prepared).digest,
         glimpse=[],
         noise=noise,
         seed=federation.seed,

@@ -45,6 +45,7 @@ AGREEMENT = Agreement(
     purpose="test",
     task="toy",
     task_fingerprint="0" * 64,
+    start="1" * 64,
     weights=WEIGHTS,
     rounds=ROUNDS,
     roster=roster_of("toy", SEED, ("a", "b")),

@@ -23,8 +23,8 @@ from small import write_code, write_federation
 from fedcode.budgets import calibrated
 from fedcode.federation import load
 from fedcode.privacy.ledger import BudgetLedger
+from fedcode.rounds.checkpoints import load_state
 from fedcode.simulation.arms import Arm, Noise
-from fedcode.simulation.checkpoints import load_state
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.schedule import Workers
 

@@ -15,10 +15,10 @@ from small import write_federation
 from fedcode.budgets import calibrated
 from fedcode.errors import ConfigError, Interrupted, RunError
 from fedcode.federation import load
+from fedcode.rounds.checkpoints import load_state, save_state
 from fedcode.rounds.coordinator import State
 from fedcode.simulation import jobs
 from fedcode.simulation.arms import Arm, Noise
-from fedcode.simulation.checkpoints import load_state, save_state
 from fedcode.simulation.jobs import Channel, Job, Progress, run
 from fedcode.simulation.run import check_tasks
 

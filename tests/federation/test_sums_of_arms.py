@@ -21,7 +21,7 @@ def test_what_members_have_confirmed_counts_though_no_line_tells_of_it(tmp_path)
     noise = Noise(calibrated(federation), 1.0)
     settings = federation.tasks[0].model_copy(update={"training": training})
     learner = SimpleNamespace(start=lambda: np.zeros(3, np.float32))
-    bench = Bench(federation, settings, None, learner, "0" * 64, [], noise, 1)
+    bench = Bench(federation, settings, None, learner, "0" * 64, "1" * 64, [], noise, 1)
     arm = Arm("federated", ("alpha", "beta", "delta"))
     line = {"round": 1, "sums": [{"survivors": list(arm.members), "threshold": 3}]}
     told = line["sums"][0] | {"confirmations": ["", "", ""]}

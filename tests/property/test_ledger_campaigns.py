@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from fedcode.errors import LedgerDamaged
 from fedcode.privacy.ledger import BudgetLedger
-from tests.campaigns import faults, kills, storms
+from tests.campaigns import faults, kills, service_kills, storms
 
 SHORT = {"disk full": 5}
 
@@ -185,3 +185,24 @@ def test_the_storm_finds_a_ledger_that_overspends(tmp_path) -> None:
     twice = [{"paid": Counter(), "armed": answers, "latched": {}}] * 2
     with pytest.raises(AssertionError, match="two answers to one round"):
         storms.check(path, twice)
+
+
+# The service.
+
+
+def test_a_service_that_dies_loses_nothing_and_pays_nothing_twice() -> None:
+    found = service_kills.campaign(len(service_kills.POINTS))
+    assert found["deaths"] >= len(service_kills.POINTS) - 2
+
+
+@pytest.mark.slow
+def test_a_thousand_deaths_of_a_service(capsys) -> None:
+    start = time.perf_counter()
+    found = service_kills.campaign(1000, seed=2)
+    said(capsys, "deaths of a service", found, start)
+    assert found["deaths"] >= 700
+
+
+def test_the_campaign_finds_a_service_that_pays_for_each_attempt() -> None:
+    with pytest.raises(AssertionError, match="paid twice"):
+        service_kills.campaign(2 * len(service_kills.POINTS), forgetful=True)

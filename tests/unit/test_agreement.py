@@ -67,6 +67,7 @@ def agreement(**changes):
         FEDERATION,
         FEDERATION.tasks[0],
         fingerprint="0f" * 32,
+        start="1e" * 32,
         weights=12345,
         noise_multiplier=1.25,
         roster=ROSTER,
@@ -78,7 +79,7 @@ def test_the_golden_vector() -> None:
     """Other bytes are another agreement: members that signed the old one would refuse."""
     assert agreement().canonical() == VECTOR["canonical"].encode()
     assert agreement().digest() == VECTOR["digest"]
-    whole = b"fedcode/agreement/2\x00" + VECTOR["canonical"].encode()
+    whole = b"fedcode/agreement/3\x00" + VECTOR["canonical"].encode()
     assert hashlib.sha256(whole).hexdigest() == VECTOR["digest"]
 
 
@@ -103,6 +104,7 @@ def test_the_order_of_the_file_does_not_matter() -> None:
         turned,
         turned.tasks[0],
         fingerprint="0f" * 32,
+        start="1e" * 32,
         weights=12345,
         noise_multiplier=1.25,
         roster=ROSTER,
@@ -115,6 +117,7 @@ OTHER = {
     "purpose": "other",
     "task": "ngram",
     "task_fingerprint": "00" * 32,
+    "start": "00" * 32,
     "weights": 12346,
     "rounds": 13,
     "roster": Roster("whole", 1, "", "cc" * 32, (("acme", "aa" * 32),)),

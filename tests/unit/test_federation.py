@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fedcode.budgets import calibrated
 from fedcode.errors import ConfigError
 from fedcode.federation import Federation, TrainingSettings, check, load, parse
 from fedcode.record import PrivacyUnit
@@ -140,6 +141,16 @@ def wrong(text, name="federation"):
 
 
 TASK = '[[tasks]]\nname = "completion"\n'
+MEASURED = """
+[[organizations]]
+name = "measured"
+source = "path:/srv/measured"
+role = "unseen"
+[[organizations]]
+name = "package"
+source = "package:click"
+role = "validation"
+"""
 TRAINING = "[tasks.training]\n"
 SUM = TRAINING + 'kind = "gradient-sum"\n'
 
@@ -150,6 +161,10 @@ def with_top(line):
 
 def with_privacy(line):
     return SMALL.replace(TASK, f"[privacy]\n{line}\n{TASK}")
+
+
+def with_public(source):
+    return SMALL.replace(TASK, f'[public]\nsource = "{source}"\n{TASK}')
 
 
 def with_task(lines):
@@ -212,6 +227,8 @@ def with_task(lines):
         (SMALL + 'role = "member"', "organizations.0.role", "'train'"),
         (SMALL.replace("path:acme", "acme"), "organizations.0.source", "match pattern"),
         (SMALL.replace("path:acme", "path:"), "organizations.0.source", "match pattern"),
+        (SMALL.replace("path:acme", "start"), "organizations.0.source", "match pattern"),
+        (with_public("own"), "public.source", "match pattern"),
         (SMALL.replace('"acme"', '"../acme"'), "organizations.0.name", "match pattern"),
         (SMALL.replace('name = "small"\n', ""), "name", "field required"),
         (SMALL.replace(TASK, ""), "tasks", "field required"),
@@ -270,6 +287,40 @@ def test_paths_are_taken_from_the_files_folder(tmp_path, monkeypatch) -> None:
     ]
     assert federation.public.source == f"path:{folder}/public"
     assert isinstance(federation, Federation)
+
+
+def test_an_organization_need_not_say_where_its_code_lies() -> None:
+    federation = parse(SMALL.replace('source = "path:acme"\n', ""))
+    assert federation.organizations[0].source == "own"
+    with pytest.raises(ConfigError, match="only its own agent knows where the code of acme") as no:
+        federation.check_sources()
+    assert "acme a source" in no.value.hint
+    federation.check_public()
+    parse(SMALL).check_sources()
+
+
+def test_what_is_published_names_nobodys_code() -> None:
+    """But for what everybody can have: installed packages that are measured."""
+    federation = parse(WHOLE + MEASURED)
+    told = federation.published()
+    assert "/srv" not in told.model_dump_json()
+    assert {o.source for o in told.members} == {"own"}
+    assert {o.max_tokens for o in told.members} == {None}
+    others = {o.name: o.source for o in told.organizations if o.role != "train"}
+    assert others["measured"] == "own"
+    assert others["package"] == "package:click"
+    assert told.published() == told
+    assert [o.name for o in told.organizations] == [o.name for o in federation.organizations]
+    assert calibrated(told) == calibrated(federation)
+    assert told.model_copy(update={"organizations": federation.organizations}) == federation
+
+
+def test_a_public_folder_is_published_as_what_lies_in_the_start_files() -> None:
+    told = parse(with_public("path:/srv/public")).published()
+    assert told.public.source == "start"
+    with pytest.raises(ConfigError, match="the public corpus lies in the start files"):
+        told.check_public()
+    assert parse(with_public("stdlib")).published().public.source == "stdlib"
 
 
 def test_a_whole_path_stays_as_it_is(tmp_path) -> None:

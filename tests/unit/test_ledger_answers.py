@@ -250,7 +250,7 @@ def test_a_file_is_brought_to_a_later_schema_and_its_rows_stay(ledger, path) -> 
         assert chain.query("SELECT count(*) FROM notes") == [(0,)]
         assert len(list(chain.rows())) == 2
     Chain(path, scripts=later).close()
-    with pytest.raises(LedgerDamaged, match="schema version 2, not 1"):
+    with pytest.raises(LedgerDamaged, match="schema version 3, not 2"):
         BudgetLedger.open(path)
 
 

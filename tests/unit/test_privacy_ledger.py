@@ -363,8 +363,8 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(path) -> None:
 
 def test_a_schema_of_another_version_is_refused(path) -> None:
     BudgetLedger.open(path).close()
-    tamper(path, "PRAGMA user_version = 2")
-    with pytest.raises(LedgerDamaged, match="schema version 2, not 1"):
+    tamper(path, "PRAGMA user_version = 3")
+    with pytest.raises(LedgerDamaged, match="schema version 3, not 2"):
         BudgetLedger.open(path)
 
 

@@ -4,8 +4,9 @@
 
 import pytest
 
+from fedcode.privacy.assumptions import assumptions
 from fedcode.record import PrivacyUnit
-from fedcode.simulation.results import assumptions, interval, verdict
+from fedcode.simulation.results import interval, verdict
 from fedcode.task import Metric
 
 BITS = Metric("bits", "bits", lower_is_better=True, digits=3)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +14,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedcode.federation import load
+from fedcode.errors import ConfigError
+from fedcode.federation import OWN, anchored, load
 from fedcode.modes import leaving, tradeoff
-from fedcode.report.table import epsilon
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.report.table import NOTHING, epsilon
 from fedcode_client import desk
+from fedcode_client.commands.membership import InHome
+from fedcode_client.home import Home
+from fedcode_client.ours import Ours, StartFiles
+from fedcode_client.settings import ClientSettings
 
 app = typer.Typer()
 
@@ -27,11 +34,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 def preview(
     federation: Annotated[Path, typer.Argument(metavar="FEDERATION.toml")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Our name in the federation.")],
+    start: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Its start files: also say how long it would take here."),
+    ] = None,
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a federation would ask of us, and what it would cost. Trains nothing."""
+    """Say what a federation would ask of us, and what it would cost. Computes nothing on our code.
+
+    Our code is where the federation's file says, or else where client.toml does.
+    """
     asked = load(federation)
-    found = desk.preview(asked, name, workers=os.cpu_count() or 1)
+    member = asked.member(name)
+    memory = None
+    if member.source == OWN:
+        ours, settings = _configured(Home.find(home), name)
+        memory = settings.memory_mib
+    else:
+        ours = Ours.read(name, member.source, member.max_tokens, os.cpu_count() or 1)
+    files = StartFiles.load(start, [task.name for task in asked.tasks]) if start else None
+    found = desk.preview(asked, name, ours, files, memory_mib=memory)
     if as_json:
         print(json.dumps(found.plain()))
         return
@@ -43,7 +66,8 @@ def preview(
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
-    for title in ("task", "rounds", "we can pay", "units a step", "noise multiplier", "ε"):
+    titles = ["task", "rounds", "we can pay", "units a step", "noise multiplier", "ε"]
+    for title in [*titles, *(["a round"] if start else [])]:
         table.add_column(title, justify="left" if title == "task" else "right")
     for task in found.tasks:
         table.add_row(
@@ -53,6 +77,7 @@ def preview(
             f"{task.expected_batch:.0f}",
             f"{task.noise_multiplier:.3f}",
             epsilon(task.epsilon),
+            *([_duration(task.seconds)] if start else []),
         )
     console.print(table)
     for each in asked.tasks:
@@ -69,6 +94,55 @@ def preview(
         "A plan for data that has not been charged yet; `fedcode-client ledger show` says what has",
         soft_wrap=True,
     )
+    if start:
+        console.print("A round: its training, as public code takes it here", soft_wrap=True)
+
+
+@app.command()
+def ingest(home: InHome = None, as_json: AsJson = False) -> None:
+    """Read our code, as client.toml names it, into the cache, and say what was found."""
+    found_home = Home.find(home)
+    joined = found_home.member_of()
+    ours, _ = _configured(found_home, joined.member if joined else "ours")
+    ledger = found_home.ledger / "ledger.sqlite"
+    with BudgetLedger.open(ledger, read_only=True) if ledger.exists() else nullcontext() as opened:
+        found = desk.ingest(ours, opened)
+    if as_json:
+        print(json.dumps(found.plain(), ensure_ascii=False))
+        return
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"{found.source}: {found.files:,} files, {found.functions:,} functions, "
+        f"{found.tokens:,} tokens"
+    )
+    counted = ", ".join(f"{number:,} by {unit}" for unit, number in found.units.items())
+    console.print(f"privacy units: {counted}")
+    for path, reason in found.skipped:
+        console.print(f"skipped {path}: {reason}")
+    if found.asset is None:
+        console.print(f"no account can pay: fedcode-client asset {found.source} --register")
+    else:
+        standing = "has an account" if found.account else "has no account yet"
+        console.print(f"{found.asset} {standing}")
+
+
+def _configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
+    """Our code as the home's settings name it.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    settings = home.settings()
+    if settings.source is None:
+        raise ConfigError(
+            f"{home.toml} does not say where our code lies", 'set source = "path:DIR" there'
+        )
+    source = anchored(settings.source, home.root)
+    return Ours.read(name, source, settings.max_tokens, os.cpu_count() or 1), settings
+
+
+def _duration(seconds: float | None) -> str:
+    return NOTHING if seconds is None else f"{seconds:.1f} s"
 
 
 @app.command()

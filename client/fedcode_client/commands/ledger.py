@@ -16,23 +16,29 @@ from rich.table import Table
 from fedcode.errors import ConfigError, RunError
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode_client import desk
+from fedcode_client.budget.service import LEDGER
+from fedcode_client.commands.membership import AsJson, InHome
+from fedcode_client.home import Home
 
 app = typer.Typer(no_args_is_help=True, help="Read a budget ledger; nothing is changed.")
 
-LedgerFile = Annotated[Path, typer.Argument(metavar="LEDGER", help="A ledger.sqlite.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+LedgerFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="[LEDGER]", help="A ledger.sqlite; the home's if none is named."),
+]
 
 
 @app.command()
 def show(
-    path: LedgerFile,
+    path: LedgerFile = None,
     units: Annotated[
         int, typer.Option(min=1, help="ε for somebody to whom so many units belong.")
     ] = 1,
+    home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what was spent and what is left, by data asset."""
-    with _opened(path) as opened:
+    with _opened(path or Home.find(home).ledger / LEDGER) as opened:
         opened.verify()
         rows = desk.accounts(opened, units)
     if as_json:
@@ -67,25 +73,30 @@ def show(
 
 @app.command()
 def verify(
-    path: LedgerFile,
+    path: LedgerFile = None,
     head: Annotated[
         str | None, typer.Option(help="A head noted earlier; its row must still be there.")
     ] = None,
+    home: InHome = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check that every row is as it was written, and that no total was passed."""
     if head is not None and not re.fullmatch("[0-9a-f]{64}", head):
         raise ConfigError("a head has 64 hexadecimal digits", "copy what `verify` has printed")
-    with _opened(path) as opened:
+    with _opened(path or Home.find(home).ledger / LEDGER) as opened:
         number, now = opened.verify(head), opened.head
+    if as_json:
+        print(json.dumps({"rows": number, "head": now}))
+        return
     print(f"{number} rows, every one in order; head {now}")
     if head is None:
         print("note the head: only `verify --head` notices rows that were cut off at the end")
 
 
 @app.command()
-def export(path: LedgerFile) -> None:
+def export(path: LedgerFile = None, home: InHome = None) -> None:
     """Print every row as one line of JSON."""
-    with _opened(path) as opened:
+    with _opened(path or Home.find(home).ledger / LEDGER) as opened:
         for line in opened.export():
             print(line)
 

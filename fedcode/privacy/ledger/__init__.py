@@ -3,8 +3,20 @@
 """One organization's record of what it has spent: it can be read, added to, and never overspent."""
 
 from fedcode.privacy.ledger.account import Account, Caps
-from fedcode.privacy.ledger.charge import Answer, Charge
+from fedcode.privacy.ledger.acknowledgement import Acknowledgement
+from fedcode.privacy.ledger.charge import Answer, Charge, ChargeId
 from fedcode.privacy.ledger.ledger import BudgetLedger
+from fedcode.privacy.ledger.protocol import Ledger
 from fedcode.privacy.ledger.witness import CountersignedHead
 
-__all__ = ["Account", "Answer", "BudgetLedger", "Caps", "Charge", "CountersignedHead"]
+__all__ = [
+    "Account",
+    "Acknowledgement",
+    "Answer",
+    "BudgetLedger",
+    "Caps",
+    "Charge",
+    "ChargeId",
+    "CountersignedHead",
+    "Ledger",
+]

@@ -122,16 +122,38 @@ class Account:
         """The cap on everything."""
         return self.caps.total
 
+    @classmethod
+    def read(cls, asset: str, values: Mapping[str, Any]) -> Self:
+        """What :meth:`plain` wrote."""
+        return cls(
+            asset,
+            values["organization"],
+            PrivacyUnit(values["unit"]),
+            Caps.read(values["caps"]),
+            bool(values["seeded"]),
+            SignedPolicy.read(values["signed"]) if values["signed"] else None,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it, without the asset."""
+        return {
+            "organization": self.organization,
+            "unit": str(self.unit),
+            "caps": self.caps.plain(),
+            "seeded": self.seeded,
+            "signed": self.policy.plain() if self.policy else None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What was charged to an account, in nano-units.
 
     Attributes:
-        spent: ever, less refunds.
-        purpose: for one purpose, less refunds.
+        spent: ever, less refunds; with what officers have booked for lost rows.
+        purpose: for one purpose, less refunds; with all that was booked for lost rows.
         agreement: for one agreement, less refunds.
-        charged: ever, refunds included.
+        charged: ever, refunds included; with what was booked for lost rows.
     """
 
     spent: int = 0

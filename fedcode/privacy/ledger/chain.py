@@ -113,7 +113,8 @@ class Chain:
             ) from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise LedgerDamaged(f"{path} is not a ledger: {error}", DAMAGED) from error
-        if found != len(scripts):
+        oldest = 1 if read_only else len(scripts)  # what an older file lacks are indexes
+        if not oldest <= found <= len(scripts):
             self.close()
             what = f"has schema version {found}, not {len(scripts)}" if found else "holds no ledger"
             raise LedgerDamaged(

@@ -31,6 +31,21 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargeId:
+    """Names a charge to the ledger, for a caller in another process.
+
+    Such a caller asks again where an answer was lost: the same request, once more, changes nothing.
+
+    Attributes:
+        seq: the ledger's row.
+        hash: of that row.
+    """
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What was answered to a round.
 

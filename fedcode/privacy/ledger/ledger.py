@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -25,15 +26,17 @@ from typing import Any, Self
 
 from fedcode.errors import BudgetExhausted, ConfigError, LedgerDamaged, PrivacyError
 from fedcode.privacy import _validate
-from fedcode.privacy.accountant import Cost, Filter, epsilon, price
+from fedcode.privacy.accountant import NANO, Cost, Filter, converted, epsilon, price
 from fedcode.privacy.ledger.account import Account, Caps, Totals
-from fedcode.privacy.ledger.chain import DAMAGED, Chain, Entry
-from fedcode.privacy.ledger.charge import Answer, Charge
+from fedcode.privacy.ledger.acknowledgement import Acknowledgement
+from fedcode.privacy.ledger.chain import Chain, Entry
+from fedcode.privacy.ledger.charge import Answer, Charge, ChargeId
 from fedcode.privacy.ledger.migrations import scripts
 from fedcode.privacy.ledger.outbox import Outbox, Seal
 from fedcode.privacy.ledger.replay import (
     ADOPTED,
     ARMED,
+    FORFEITED,
     LATCHED,
     OPENED,
     REFUNDED,
@@ -43,14 +46,20 @@ from fedcode.privacy.ledger.replay import (
     changed,
     read_account,
 )
-from fedcode.privacy.ledger.totals import check, totals
+from fedcode.privacy.ledger.totals import check, forfeited, totals
 from fedcode.privacy.ledger.verification import PATIENCE, Verification, verify
 from fedcode.privacy.ledger.witness import CountersignedHead
 from fedcode.privacy.organization import OrganizationPolicy, SignedPolicy
-from fedcode.privacy.receipt import LEDGER, Receipt
+from fedcode.privacy.receipt import LEDGER, Paid, Receipt
 from fedcode.record import PrivacyUnit
 
 _MEMORY = ":memory:"
+
+LOST = (
+    "put the right file back; if it is gone for good, two officers acknowledge that all was spent: "
+    'docs/privacy.md, "A ledger that was set back"'
+)
+"""What to do with a ledger that lacks rows: a hint."""
 
 
 class BudgetLedger:
@@ -118,7 +127,7 @@ class BudgetLedger:
         """Opens the account of ``asset`` under what the officers have signed, or returns it.
 
         Args:
-            asset: what the data is.
+            asset: what the data is; in a ledger that has lost rows its account opens as spent.
             policy: the one in force, or the first one.
             unit: what adjacency adds or removes; fixed from now on.
             order: the Rényi order; fixed from now on.
@@ -137,7 +146,11 @@ class BudgetLedger:
             if found is None:
                 self._check_policy(policy)
                 account = Account(asset, terms.organization, unit, caps, False, policy)
-                return self._opened(account)
+                self._opened(account)
+                known = self._acknowledged()
+                if known is not None:  # the asset may have had an account in rows that were lost
+                    self._forfeit(account, known)
+                return account
         if (found.unit, found.policy and found.policy.policy) != (unit, terms):
             raise _other(found)
         return found
@@ -283,19 +296,61 @@ class BudgetLedger:
         _validate.count(round=round, cohort=cohort)
         _validate.text(agreement=agreement, purpose=purpose, task=task)
         _check_price(cost)  # it may take a second: not while others wait to write
-        values = {
-            "agreement": agreement,
-            "purpose": purpose,
-            "task": task,
-            "round": round,
-            "noise_multiplier": float(cost.noise_multiplier),
-            "sampling_rate": float(cost.sampling_rate),
-            "steps": cost.steps,
-            "cost_nano": cost.nano,
-        }
+        values = _charged(cost, agreement, purpose, task, round)
         with self._writing():
             charged = [self._reserve(asset, cost, values, cohort, allowance) for asset in assets]
-        return [_receipt(account, entry, cost) for account, entry in charged]
+        return [_receipt(account, entry) for account, entry in charged]
+
+    def charge_once(
+        self,
+        request: str,
+        cost: Cost,
+        *,
+        asset: str,
+        agreement: str,
+        purpose: str,
+        task: str,
+        round: int,  # noqa: A002  # the field's word
+        cohort: int = 1,
+        allowance: int | None = None,
+    ) -> Paid:
+        """Pays for one release that another process will make: once for a request.
+
+        The same request, asked again because its answer was lost, gets the charge that it has made.
+        No receipt is made here: whoever asked makes its own, and one only.
+
+        Args:
+            request: names this one request for good; drawn by whoever asks.
+            cost: as :meth:`charge`.
+            asset: as :meth:`charge`.
+            agreement: as :meth:`charge`.
+            purpose: as :meth:`charge`.
+            task: as :meth:`charge`.
+            round: as :meth:`charge`.
+            cohort: as :meth:`charge`.
+            allowance: as :meth:`charge`.
+
+        Raises:
+            PrivacyError: as :meth:`charge`; or the request was for something else, or its charge
+                was armed or given back already.
+        """
+        _validate.count(round=round, cohort=cohort)
+        _validate.text(request=request, agreement=agreement, purpose=purpose, task=task)
+        _check_price(cost)
+        values = {**_charged(cost, agreement, purpose, task, round), "request": request}
+        with self._writing():
+            before = self._chain.entry(
+                "asset = ? AND body ->> '$.agreement' = ? AND body ->> '$.round' = ? "
+                "AND body ->> '$.request' = ? AND body ->> '$.request' IS NOT NULL "
+                "AND kind = 'RESERVED'",
+                (asset, agreement, round, request),
+            )
+            if before is None:
+                return _paid(*self._reserve(asset, cost, values, cohort, allowance))
+            if any(before.values[name] != value for name, value in values.items()):
+                raise PrivacyError("the request was for another charge")
+            self._check_state(before, RESERVED)
+            return _paid(self._existing(asset), before)
 
     def _reserve(
         self,
@@ -350,10 +405,12 @@ class BudgetLedger:
         check(self._chain, account, purpose, after, cost)
         return account, after
 
-    def arm(self, receipt: Receipt, plan: str, message: bytes) -> None:
+    def arm(self, receipt: Receipt | ChargeId, plan: str, message: bytes) -> None:
         """Keeps the exact bytes that may leave from now on, encrypted; the chain has their digest.
 
-        The message of an earlier round of the agreement goes from the outbox.
+        The message of an earlier round of the agreement goes from the outbox. Here as in
+        :meth:`sent` and :meth:`refund`, whoever names a charge by its :class:`ChargeId` may ask
+        the same again.
 
         Args:
             receipt: what paid for the message.
@@ -364,21 +421,22 @@ class BudgetLedger:
             PrivacyError: this ledger did not make the receipt, it was refunded or armed before,
                 or the round was answered.
         """
-        body = {
-            "charge": receipt.seq,
-            "agreement": receipt.agreement,
-            "round": receipt.round,
-            "plan": plan,
-            "digest": _digest(message),
-        }
+        digest = _digest(message)
         with self._writing():
-            self._check_state(receipt, "RESERVED")
-            if self._armed(receipt.asset, receipt.agreement, receipt.round) is not None:
-                raise PrivacyError(f"round {receipt.round} was answered already")
-            self._chain.append(ARMED, receipt.asset, body)
-            self._outbox.put(receipt, message)
+            charge = self._charge(receipt)
+            agreement, number = charge.values["agreement"], charge.values["round"]
+            body = {"charge": charge.seq, "agreement": agreement, "round": number}
+            body |= {"plan": plan, "digest": digest}
+            before = self._armed(charge.asset, agreement, number)
+            if isinstance(receipt, ChargeId) and before is not None and before.values == body:
+                return
+            self._check_state(charge, RESERVED)
+            if before is not None:
+                raise PrivacyError(f"round {number} was answered already")
+            self._chain.append(ARMED, charge.asset, body)
+            self._outbox.put(charge, message)
 
-    def sent(self, receipt: Receipt) -> None:
+    def sent(self, receipt: Receipt | ChargeId) -> None:
         """Notes that the message of ``receipt`` has left, or is about to.
 
         Raises:
@@ -386,8 +444,11 @@ class BudgetLedger:
                 has left before.
         """
         with self._writing():
-            self._check_state(receipt, "ARMED")
-            self._chain.append(SENT, receipt.asset, {"charge": receipt.seq})
+            charge = self._charge(receipt)
+            if isinstance(receipt, ChargeId) and self._state(charge.seq) == SENT:
+                return
+            self._check_state(charge, ARMED)
+            self._chain.append(SENT, charge.asset, {"charge": charge.seq})
 
     def sent_again(
         self,
@@ -401,21 +462,25 @@ class BudgetLedger:
             if armed is not None and self._state(armed.values["charge"]) == ARMED:
                 self._chain.append(SENT, asset, {"charge": armed.values["charge"]})
 
-    def refund(self, receipt: Receipt) -> None:
+    def refund(self, receipt: Receipt | ChargeId) -> None:
         """Gives a charge back for which nothing was computed, and nothing can be any more.
 
         Raises:
             PrivacyError: the receipt was used, or is not of this ledger, or was armed.
         """
-        receipt.use()
+        if isinstance(receipt, Receipt):
+            receipt.use()
         with self._writing():
-            entry = self._check_state(receipt, "RESERVED")
-            purpose, agreement = entry.values["purpose"], receipt.agreement
-            before = totals(self._chain, receipt.asset, purpose, agreement)
-            body = {"charge": receipt.seq, "purpose": purpose, "agreement": agreement}
-            self._chain.append(
-                REFUNDED, receipt.asset, body | before.less(receipt.cost_nano).plain()
+            charge = self._charge(receipt)
+            if isinstance(receipt, ChargeId) and self._state(charge.seq) == REFUNDED:
+                return
+            self._check_state(charge, RESERVED)
+            purpose, agreement = charge.values["purpose"], charge.values["agreement"]
+            after = totals(self._chain, charge.asset, purpose, agreement).less(
+                charge.values["cost_nano"]
             )
+            body = {"charge": charge.seq, "purpose": purpose, "agreement": agreement}
+            self._chain.append(REFUNDED, charge.asset, body | after.plain())
 
     def answer(
         self,
@@ -485,10 +550,18 @@ class BudgetLedger:
     def epsilon(self, asset: str, units: int = 1) -> float:
         """The ε of everything ever charged to ``asset`` (composed privacy loss distribution).
 
+        Of what officers have booked for lost rows nobody knows the steps: then it is the ε of the
+        whole Rényi divergence, and infinite for several units.
+
         Args:
             asset: an account's.
             units: for somebody to whom so many of the account's units belong.
         """
+        if forfeited(self._chain, asset):
+            budget = self._existing(asset).budget
+            if units > 1:
+                return math.inf
+            return converted(budget.order, self.spent(asset) / NANO, budget.delta)
         rows = self._chain.query(
             "SELECT noise_multiplier, sampling_rate, sum(steps) FROM charges "
             "WHERE asset = ? AND state <> 'REFUNDED' GROUP BY 1, 2",
@@ -544,7 +617,46 @@ class BudgetLedger:
         seen.check(frozenset([seen.witness]))
         with self._writing():
             self._check_witnessed([seen])
-            self._chain.append(WITNESSED, "", seen.plain())
+            last = self._chain.entry("asset = '' AND kind = 'WITNESSED'")
+            if last is None or last.values != seen.plain():
+                self._chain.append(WITNESSED, "", seen.plain())
+
+    def check_witnessed(self, witnessed: Sequence[CountersignedHead]) -> None:
+        """Whether all heads are there, or officers have acknowledged that their rows are lost.
+
+        Args:
+            witnessed: what others have countersigned, checked by the caller.
+
+        Raises:
+            LedgerDamaged: the ledger was set back, or is another one.
+        """
+        self._check_witnessed(witnessed)
+
+    def acknowledge(self, known: Acknowledgement) -> None:
+        """Books all that may have been spent in rows that were lost, on every account.
+
+        Nothing is left to be spent then, until officers raise the cap: what is above the highest
+        cap before is what may still be spent.
+
+        Raises:
+            PrivacyError: too few officers have signed, it is of another ledger or of less than was
+                permitted, or nothing was lost.
+        """
+        with self._writing():
+            accounts = self._under_policy()
+            force = _in_force(accounts)
+            if force is None:
+                raise PrivacyError("there is no account yet", "open one with the policy")
+            known.check(force)
+            if known.ledger != self.identity:
+                raise PrivacyError("the acknowledgement is for another ledger")
+            if self._found(known.lost, known.head):
+                raise PrivacyError("that head is not lost, or was acknowledged before")
+            highest = max(self._caps_ever())
+            if known.epsilon < highest:
+                raise PrivacyError(f"ε = {highest:g} was in force, and {known.epsilon:g} is signed")
+            for account in accounts:
+                self._forfeit(account, known)
 
     def verify(self, head: str | None = None) -> int:
         """Checks every row, and every total against the rows before it.
@@ -582,15 +694,31 @@ class BudgetLedger:
         return self._chain.writing()
 
     def _opened(self, account: Account) -> Account:
-        body = {
-            "organization": account.organization,
-            "unit": str(account.unit),
-            "caps": account.caps.plain(),
-            "seeded": account.seeded,
-            "signed": account.policy.plain() if account.policy else None,
-        }
-        self._chain.append(OPENED, account.asset, body)
+        self._chain.append(OPENED, account.asset, account.plain())
         return account
+
+    def _forfeit(self, account: Account, known: Acknowledgement) -> None:
+        before = totals(self._chain, account.asset, "", "")
+        nano = known.forfeited(account, before.spent)
+        body = {
+            "acknowledgement": known.plain(),
+            "spent_nano": before.spent + nano,
+            "charged_nano": before.charged + nano,
+            "forfeited_nano": forfeited(self._chain, account.asset) + nano,
+        }
+        self._chain.append(FORFEITED, account.asset, body)
+
+    def _acknowledged(self) -> Acknowledgement | None:
+        last = self._chain.entry("kind = 'FORFEITED'")
+        return Acknowledgement.read(last.values["acknowledgement"]) if last else None
+
+    def _caps_ever(self) -> list[float]:
+        """The total caps of all policies that were in force."""
+        rows = self._chain.query(
+            "SELECT DISTINCT body ->> '$.caps.total.epsilon' FROM entries "
+            "WHERE kind = 'ADOPTED' OR (kind = 'OPENED' AND NOT body ->> '$.seeded')"
+        )
+        return [float(epsilon) for (epsilon,) in rows]
 
     def _existing(self, asset: str) -> Account:
         account = self.account(asset)
@@ -620,14 +748,16 @@ class BudgetLedger:
             (asset, agreement, number),
         )
 
-    def _check_state(self, receipt: Receipt, wanted: str) -> Entry:
+    def _charge(self, receipt: Receipt | ChargeId) -> Entry:
         entry = self._chain.entry("seq = ?", (receipt.seq,))
         if entry is None or (entry.kind, entry.hash) != (RESERVED, receipt.hash):
             raise PrivacyError(f"receipt {receipt.seq} is not of this ledger")
-        state = self._state(receipt.seq)
-        if state != wanted:
-            raise PrivacyError(f"the charge of receipt {receipt.seq} is {state}, not {wanted}")
         return entry
+
+    def _check_state(self, charge: Entry, wanted: str) -> None:
+        state = self._state(charge.seq)
+        if state != wanted:
+            raise PrivacyError(f"the charge of receipt {charge.seq} is {state}, not {wanted}")
 
     def _state(self, charge: int) -> str:
         state = self._chain.query("SELECT state FROM charges WHERE seq = ?", (charge,))
@@ -635,12 +765,21 @@ class BudgetLedger:
 
     def _check_witnessed(self, witnessed: Sequence[CountersignedHead]) -> None:
         for seen in witnessed:
+            if self._found(seen.ledger, seen.head):
+                continue
             if seen.ledger != self.identity:
-                raise LedgerDamaged("a countersigned head is of another ledger", DAMAGED)
-            if self._chain.entry("hash = ?", (seen.head,)) is None:
-                raise LedgerDamaged(
-                    "the ledger is behind a head that was countersigned: it was set back", DAMAGED
-                )
+                what = "a countersigned head is of another ledger"
+            else:
+                what = "the ledger is behind a head that was countersigned: it was set back"
+            raise LedgerDamaged(f"{what} (ledger {seen.ledger}, head {seen.head})", LOST)
+
+    def _found(self, ledger: str, head: str) -> bool:
+        """Whether a head is a row's, or officers have acknowledged that it is lost."""
+        if ledger == self.identity and self._chain.entry("hash = ?", (head,)) is not None:
+            return True
+        lost = "kind = 'FORFEITED' AND body ->> '$.acknowledgement.{}' = ?"
+        where = f"{lost.format('lost')} AND {lost.format('head')}"
+        return self._chain.entry(where, (ledger, head)) is not None
 
 
 def _in_force(accounts: Sequence[Account]) -> OrganizationPolicy | None:
@@ -657,10 +796,14 @@ def _other(account: Account) -> PrivacyError:
     )
 
 
-def _receipt(account: Account, entry: Entry, cost: Cost) -> Receipt:
+def _receipt(account: Account, entry: Entry) -> Receipt:
     """Of a charge that is durable."""
+    return Receipt(**asdict(_paid(account, entry)), maker=LEDGER)
+
+
+def _paid(account: Account, entry: Entry) -> Paid:
     values = entry.values
-    return Receipt(
+    return Paid(
         seq=entry.seq,
         hash=entry.hash,
         asset=account.asset,
@@ -670,13 +813,26 @@ def _receipt(account: Account, entry: Entry, cost: Cost) -> Receipt:
         unit=account.unit,
         epsilon=account.budget.epsilon,
         delta=account.budget.delta,
-        noise_multiplier=cost.noise_multiplier,
-        sampling_rate=cost.sampling_rate,
-        steps=cost.steps,
-        cost_nano=cost.nano,
+        noise_multiplier=values["noise_multiplier"],
+        sampling_rate=values["sampling_rate"],
+        steps=values["steps"],
+        cost_nano=values["cost_nano"],
         seeded=account.seeded,
-        maker=LEDGER,
     )
+
+
+def _charged(cost: Cost, agreement: str, purpose: str, task: str, number: int) -> dict[str, Any]:
+    """What the row of a charge says of what it is for."""
+    return {
+        "agreement": agreement,
+        "purpose": purpose,
+        "task": task,
+        "round": number,
+        "noise_multiplier": float(cost.noise_multiplier),
+        "sampling_rate": float(cost.sampling_rate),
+        "steps": cost.steps,
+        "cost_nano": cost.nano,
+    }
 
 
 def _digest(message: bytes) -> str:

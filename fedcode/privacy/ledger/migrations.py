@@ -3,7 +3,8 @@
 """The schema of a ledger's file, one numbered SQL script after another.
 
 A script and the number that says it was run are one transaction: a file is at one version or at
-another, whatever happens. docs/decisions/0008-ledger.md says why this is not Alembic.
+another, whatever happens. No script changes a row: whoever only reads can read an older file.
+docs/decisions/0008-ledger.md says why this is not Alembic.
 """
 
 from __future__ import annotations

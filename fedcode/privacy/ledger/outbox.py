@@ -13,8 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedcode.errors import PrivacyError
-from fedcode.privacy.ledger.chain import Chain
-from fedcode.privacy.receipt import Receipt
+from fedcode.privacy.ledger.chain import Chain, Entry
 
 _NONCE = 12
 
@@ -80,12 +79,12 @@ class Outbox:
     def __init__(self, chain: Chain, seal: Seal) -> None:
         self._chain, self._seal = chain, seal
 
-    def put(self, receipt: Receipt, message: bytes) -> None:
-        """Keeps ``message`` in the place of an earlier round's."""
-        whose = (receipt.asset, receipt.agreement)
+    def put(self, charge: Entry, message: bytes) -> None:
+        """Keeps ``message``, which ``charge`` paid for, in the place of an earlier round's."""
+        whose = (charge.asset, charge.values["agreement"])
         self._chain.execute("DELETE FROM outbox WHERE asset = ? AND agreement = ?", whose)
-        sealed = self._seal.seal(message, receipt.hash)
-        self._chain.execute("INSERT INTO outbox VALUES (?, ?, ?, ?)", (receipt.seq, *whose, sealed))
+        sealed = self._seal.seal(message, charge.hash)
+        self._chain.execute("INSERT INTO outbox VALUES (?, ?, ?, ?)", (charge.seq, *whose, sealed))
 
     def get(self, charge: int) -> bytes | None:
         """The message that a charge paid for, if it is still there.

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from fedcode.errors import PrivacyError
 from fedcode.privacy.accountant import NANO, Cost
 from fedcode.privacy.ledger.account import WINDOW, Account, Caps, Totals
+from fedcode.privacy.ledger.acknowledgement import Acknowledgement
 from fedcode.privacy.ledger.chain import Entry
 from fedcode.privacy.ledger.witness import CountersignedHead
 from fedcode.privacy.organization import OrganizationPolicy, SignedPolicy
-from fedcode.record import PrivacyUnit
 
-OPENED, ADOPTED, RESERVED, ARMED, SENT, REFUNDED, LATCHED, WITNESSED = (
+OPENED, ADOPTED, RESERVED, ARMED, SENT, REFUNDED, LATCHED, WITNESSED, FORFEITED = (
     "OPENED",  # an account, with its caps
     "ADOPTED",  # another policy, and so other caps
     "RESERVED",  # a charge: nothing is computed before it
@@ -27,6 +27,7 @@ OPENED, ADOPTED, RESERVED, ARMED, SENT, REFUNDED, LATCHED, WITNESSED = (
     "REFUNDED",  # a charge for which nothing was computed
     "LATCHED",  # an answer in a protocol that must never be another one
     "WITNESSED",  # a head that somebody else has signed
+    "FORFEITED",  # all that may have been spent in rows that were lost, booked as spent
 )
 """What a row can be."""
 
@@ -51,11 +52,15 @@ class Replay:
         self._accounts: dict[str, Account] = {}
         self._policy: OrganizationPolicy | None = None
         self._behind: set[str] = set()  # accounts that a later policy has not come to yet
+        self._highest = 0.0  # total cap that any policy had
+        self._acknowledged: Acknowledgement | None = None
+        self._owing: set[str] = set()  # accounts that the acknowledgement has not come to yet
         self._totals: dict[tuple[str, ...], int] = defaultdict(int)
         self._recent: dict[str, _Window] = defaultdict(_Window)
         self._charges: dict[int, _Charge] = {}
         self._answered: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._latched: set[tuple[Any, ...]] = set()
+        self._requests: set[tuple[Any, ...]] = set()
         self._first = ""
 
     def read(self, entry: Entry) -> str:
@@ -63,6 +68,8 @@ class Replay:
         self._first = self._first or entry.hash
         if self._behind and entry.kind != ADOPTED:
             return f"comes before the policy in force has come to {min(self._behind)}"
+        if self._owing and entry.kind != FORFEITED:
+            return f"comes before what was lost is booked on {min(self._owing)}"
         if entry.kind == OPENED:
             return self._opened(entry)
         if entry.kind == WITNESSED:
@@ -76,6 +83,7 @@ class Replay:
             SENT: self._sent,
             REFUNDED: self._refunded,
             LATCHED: self._latch,
+            FORFEITED: self._forfeited,
         }
         meaning = meanings.get(entry.kind)
         return meaning(entry) if meaning else "is of no known kind"
@@ -94,6 +102,8 @@ class Replay:
             return "opens an account under a policy that is not in force"
         if account.unit not in policy.permitted.units:
             return "opens an account for a unit that is not permitted"
+        if self._acknowledged is not None:
+            self._owing.add(entry.asset)
         return self._signed(account, account.policy)
 
     def _adopted(self, entry: Entry) -> str:
@@ -121,6 +131,33 @@ class Replay:
             except PrivacyError as error:
                 return f"has a policy that was not to follow: {error}"
             self._policy = policy
+        self._highest = max(self._highest, policy.caps.epsilon)
+        return ""
+
+    def _forfeited(self, entry: Entry) -> str:
+        v, account = entry.values, self._accounts[entry.asset]
+        known = Acknowledgement.read(v["acknowledgement"])
+        if account.seeded or self._policy is None:
+            return "books something on a simulation's account"
+        if known != self._acknowledged:
+            try:
+                known.check(self._policy)
+            except PrivacyError as error:
+                return f"has an acknowledgement that does not hold: {error}"
+            if known.ledger != self._first or known.epsilon < self._highest:
+                return "has an acknowledgement of another ledger, or of less than was permitted"
+            self._acknowledged = known
+            self._owing = {name for name, one in self._accounts.items() if not one.seeded}
+        if entry.asset not in self._owing:
+            return "books what was lost again"
+        self._owing.discard(entry.asset)
+        spent = self._totals[entry.asset, "spent"]
+        nano = known.forfeited(account, spent)
+        for key in ("spent", "charged", "forfeited"):
+            self._totals[entry.asset, key] += nano
+            if v[f"{key}_nano"] != self._totals[entry.asset, key]:
+                return "has a total that is not the sum of the charges"
+        self._recent[entry.asset].add(entry, nano)
         return ""
 
     def _reserved(self, entry: Entry) -> str:
@@ -132,6 +169,11 @@ class Replay:
             return "costs less than its price"
         if v["delta"] != account.budget.delta:
             return "is for another δ than its account's"
+        if "request" in v:
+            request = (account.asset, v["agreement"], v["round"], v["request"])
+            if request in self._requests:
+                return "pays for a request again"
+            self._requests.add(request)
         permitted = account.policy.policy.permitted if account.policy else None
         if permitted and (
             v["purpose"] not in permitted.purposes or v["task"] not in permitted.tasks
@@ -203,7 +245,11 @@ class Replay:
         for key in keys:
             self._totals[charge.asset, *key] += nano
         self._totals[charge.asset, "charged"] += max(0, nano)
-        return Totals(*(self._totals[charge.asset, *key] for key in (*keys, ("charged",))))
+        spent, purpose, agreement, charged = (
+            self._totals[charge.asset, *key] for key in (*keys, ("charged",))
+        )
+        lost = self._totals[charge.asset, "forfeited"]
+        return Totals(spent, purpose + lost, agreement, charged)
 
 
 class _Window:
@@ -250,15 +296,7 @@ def least_divergence(order: float, noise_multiplier: float, sampling_rate: float
 
 def read_account(entry: Entry) -> Account:
     """The account that an ``OPENED`` row opens."""
-    v = entry.values
-    return Account(
-        entry.asset,
-        v["organization"],
-        PrivacyUnit(v["unit"]),
-        Caps.read(v["caps"]),
-        bool(v["seeded"]),
-        SignedPolicy.read(v["signed"]) if v["signed"] else None,
-    )
+    return Account.read(entry.asset, entry.values)
 
 
 def changed(account: Account, entry: Entry) -> Account:

@@ -8,31 +8,53 @@ with ten.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from fedcode.errors import BudgetExhausted
 from fedcode.privacy.accountant import NANO, Cost, Filter
 from fedcode.privacy.ledger.account import WINDOW, Account, Totals
-from fedcode.privacy.ledger.chain import Chain, now
+from fedcode.privacy.ledger.chain import Chain, Entry, now
 
 _TOTALS = "kind IN ('RESERVED', 'REFUNDED')"
+_FORFEITED = "asset = ? AND kind = 'FORFEITED'"
 
 
 def totals(chain: Chain, asset: str, purpose: str, agreement: str) -> Totals:
     """What the latest rows say."""
 
-    def last(condition: str = "1", *values: str) -> Mapping[str, int]:
-        entry = chain.entry(f"asset = ? AND {condition} AND {_TOTALS}", (asset, *values))
-        return entry.values if entry else Totals().plain()
+    def last(condition: str = "1", *values: str | int) -> Entry | None:
+        return chain.entry(f"asset = ? AND {condition} AND {_TOTALS}", (asset, *values))
 
-    latest = last()
+    def value(entry: Entry | None, name: str) -> int:
+        return int(entry.values[name]) if entry else 0
+
+    latest, forfeit = last(), chain.entry(_FORFEITED, (asset,))
+    of_purpose = last("body ->> '$.purpose' = ?", purpose)
+    of_purpose_nano = value(of_purpose, "purpose_nano")
+    if forfeit is not None:
+        # what was lost may have been for any purpose: rows written before it do not count it yet
+        seen = chain.entry(
+            f"{_FORFEITED} AND seq < ?", (asset, of_purpose.seq if of_purpose else 0)
+        )
+        of_purpose_nano += value(forfeit, "forfeited_nano") - value(seen, "forfeited_nano")
+        latest = later(latest, forfeit)
     return Totals(
-        latest["spent_nano"],
-        last("body ->> '$.purpose' = ?", purpose)["purpose_nano"],
-        last("body ->> '$.agreement' = ?", agreement)["agreement_nano"],
-        latest["charged_nano"],
+        value(latest, "spent_nano"),
+        of_purpose_nano,
+        value(last("body ->> '$.agreement' = ?", agreement), "agreement_nano"),
+        value(latest, "charged_nano"),
     )
+
+
+def forfeited(chain: Chain, asset: str) -> int:
+    """What officers have booked on an account for rows that were lost."""
+    entry = chain.entry(_FORFEITED, (asset,))
+    return int(entry.values["forfeited_nano"]) if entry else 0
+
+
+def later(one: Entry | None, other: Entry | None) -> Entry | None:
+    """The later one of two rows."""
+    return max((e for e in (one, other) if e), key=lambda e: e.seq, default=None)
 
 
 def check(chain: Chain, account: Account, purpose: str, after: Totals, cost: Cost) -> None:
@@ -55,12 +77,18 @@ def check(chain: Chain, account: Account, purpose: str, after: Totals, cost: Cos
 
 def _charged_before_window(chain: Chain, asset: str) -> int:
     start = datetime.fromisoformat(now()) - WINDOW
+    time = start.isoformat(timespec="microseconds")
     before = chain.query(
-        "SELECT body ->> '$.charged_nano' FROM entries WHERE asset = ? AND time <= ? "
+        "SELECT seq, body ->> '$.charged_nano' FROM entries WHERE asset = ? AND time <= ? "
         "AND kind IN ('RESERVED', 'REFUNDED') ORDER BY time DESC, seq DESC LIMIT 1",
-        (asset, start.isoformat(timespec="microseconds")),
+        (asset, time),
     )
-    return int(before[0][0]) if before else 0
+    before += chain.query(
+        "SELECT seq, body ->> '$.charged_nano' FROM entries WHERE asset = ? "
+        "AND kind = 'FORFEITED' AND time <= ? ORDER BY seq DESC LIMIT 1",
+        (asset, time),
+    )
+    return int(max(before)[1]) if before else 0
 
 
 def _exhausted(

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,6 @@ from flwr.common.constant import (
     HEARTBEAT_INTERVAL_INF,
     NOOP_ACCOUNT_NAME,
     NOOP_FLWR_AID,
-    SUPERLINK_NODE_ID,
 )
 from flwr.proto.task_pb2 import Task
 from flwr.server.superlink.fleet.vce.metrics import VceMetrics
@@ -26,10 +24,10 @@ from flwr.server.superlink.linkstate import InMemoryLinkState, LinkState, LinkSt
 from flwr.server.superlink.linkstate.in_memory_linkstate import RunRecord
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID
 from flwr.supercore.object_store import ObjectStoreFactory
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import InMemoryGrid
+
+from fedcode.transport.internals.common import SUPERLINK_NODE_ID, Run, identify
 
 _RUN, _TASK = 1, 1
 _PULL_SECONDS = 0.01
@@ -112,15 +110,12 @@ def running(app: ClientApp, nodes: int, cores: int) -> Iterator[tuple[RuntimeGri
     )
     grid = RuntimeGrid(factory, thread)
     grid.set_run(run)
-    log, level = logging.getLogger("flwr"), logging.getLogger("flwr").level
-    log.setLevel(logging.CRITICAL + 1)  # it would print what an app raises, whatever that holds
     thread.start()
     try:
         yield grid, list(places)
     finally:
         stop.set()
         thread.join()
-        log.setLevel(level)
 
 
 def _serve(**arguments: object) -> None:
@@ -135,8 +130,7 @@ def _registered(factory: LinkStateFactory) -> Run:
     """A run as Flower's simulation registers its own."""
     run = Run.create_empty(run_id=_RUN)
     run.primary_task_id, run.federation_id = _TASK, NOOP_FEDERATION_ID
-    TaskIdentity.run_id, TaskIdentity.task_id = _RUN, _TASK
-    TaskIdentity.node_id = SUPERLINK_NODE_ID
+    identify(_RUN, SUPERLINK_NODE_ID)
     state = factory.state()
     if not isinstance(state, InMemoryLinkState):
         raise TypeError("Flower's state is not in memory")

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What privacy officers ask of the budget service; what it does still needs their signatures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from fedcode.errors import PrivacyError
+from fedcode.privacy.ledger import Account, Acknowledgement
+from fedcode.privacy.organization import SignedPolicy
+from fedcode.record import PrivacyUnit
+from fedcode.services import budget_pb2 as messages
+from fedcode_client.budget.asking import Asking, read_account
+from fedcode_client.budget.totals import AccountTotals
+
+_PATIENCE = 10.0
+
+
+class OfficersDesk:
+    """The service, with an officer's certificate; a trainer's may ask for totals only.
+
+    Args:
+        connect: makes a channel.
+        patience: seconds that a service may be lost.
+    """
+
+    def __init__(self, connect: Callable[[], grpc.Channel], patience: float = _PATIENCE) -> None:
+        self._asking = Asking(connect, patience)
+
+    def __enter__(self) -> OfficersDesk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._asking.close()
+
+    def account(self, asset: str) -> Account | None:
+        """The account of ``asset``, if it has one."""
+        asked = messages.AccountRequest(asset=asset)
+        return read_account(asset, self._asking.call("GetAccount", asked))
+
+    def totals(self, units: int = 1) -> list[AccountTotals]:
+        """What was spent of every account; ε for the owner of so many units."""
+        reply = self._asking.call("GetTotals", messages.TotalsRequest(units=units))
+        return [AccountTotals.read(values) for values in json.loads(reply.json)]
+
+    def head(self) -> tuple[str, str]:
+        """The ledger's identity, and the hash of its last row."""
+        reply = self._asking.call("GetHead", messages.HeadRequest())
+        return reply.ledger, reply.head
+
+    def open_account(
+        self, asset: str, policy: SignedPolicy, unit: PrivacyUnit, order: float
+    ) -> Account:
+        """Opens an account under what officers have signed, or returns it."""
+        asked = messages.OpenRequest(
+            asset=asset, policy=json.dumps(policy.plain()), unit=str(unit), order=order
+        )
+        made = read_account(asset, self._asking.call("OpenAccount", asked))
+        if made is None:
+            raise PrivacyError("the budget service has opened no account")
+        return made
+
+    def adopt(self, policy: SignedPolicy) -> None:
+        """Puts a later policy in force."""
+        self._asking.call("Adopt", _document(policy.plain()))
+
+    def acknowledge(self, known: Acknowledgement) -> None:
+        """Books what may have been spent in rows that are lost."""
+        self._asking.call("Acknowledge", _document(known.plain()))
+
+    def verify(self, head: str | None = None) -> tuple[int, str]:
+        """Checks every row; their number, and the head."""
+        reply = self._asking.call("Verify", messages.VerifyRequest(head=head))
+        return reply.rows, reply.head
+
+    def export(self) -> list[str]:
+        """Every row as a line of JSON."""
+
+        def lines(replies: Iterator[messages.Document]) -> list[str]:
+            return [reply.json for reply in replies]
+
+        return self._asking.stream("Export", messages.ExportRequest(), lines)
+
+
+def _document(values: dict[str, Any]) -> messages.Document:
+    return messages.Document(json=json.dumps(values))

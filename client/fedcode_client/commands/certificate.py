@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an officer signs of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from fedcode.errors import ConfigError
+from fedcode.privacy.organization import SignedPolicy
+from fedcode.report.table import delta, epsilon
+from fedcode.signing import SigningKey
+from fedcode.storage import write_json
+from fedcode_client import certificate
+from fedcode_client.budget.keys import Role
+from fedcode_client.budget.totals import AccountTotals
+from fedcode_client.budget.where import connected
+from fedcode_client.commands.membership import AsJson, InHome
+from fedcode_client.home import Home
+
+app = typer.Typer()
+
+
+@app.command("certificate")
+def certify(
+    run: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A run, or with --verify a file.")],
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="An officer's key.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="RUN.certificate.json if not named.")
+    ] = None,
+    asset: Annotated[str | None, typer.Option(help="The account, if several were charged.")] = None,
+    transcript: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The coordinator's transcript.jsonl.")
+    ] = None,
+    audit: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="An audit.json of the run.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check a certificate's file.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="POLICY.toml", help="With --verify: whose officers.")
+    ] = None,
+    home: InHome = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign what a run has cost in privacy: unit, ε, δ and what they rest on; or check it."""
+    if verify:
+        made = certificate.verify(Path(run))
+        if policy is not None:
+            _check_officer(made, SignedPolicy.load(policy))
+    else:
+        if key is None:
+            raise ConfigError("a certificate is signed by an officer", "name the key: --key FILE")
+        folder = Home.find(home)
+        records = certificate.Records.load(folder.state / "runs" / run, transcript)
+        made = _made(folder, records, SigningKey.load(key), asset, audit or [])
+        write_json(out or Path(f"{run}.certificate.json"), made)
+    if as_json:
+        print(json.dumps(made))
+    else:
+        _print(made)
+        if verify and policy is None:
+            print("the signature fits to the key; --policy says whether it is an officer's")
+
+
+def _made(
+    home: Home,
+    records: certificate.Records,
+    key: SigningKey,
+    asset: str | None,
+    audits: list[Path],
+) -> dict[str, Any]:
+    with connected(home, Role.OFFICER) as office:
+        account = _charged(office.totals(), records, asset)
+        ours = office.account(account.asset)
+        rows = office.export()
+    officers = ours.policy.policy.officers if ours and ours.policy else ()
+    officer = next((one.name for one in officers if one.key == key.public), None)
+    if officer is None:
+        raise ConfigError("this key is no officer's of the policy in force", "ask an officer")
+    head = json.loads(rows[-1])["hash"]
+    member = home.membership().member
+    values = certificate.document(records, member, account, rows, head, audits=audits)
+    return certificate.sign(values, officer, key)
+
+
+def _charged(
+    accounts: list[AccountTotals], records: certificate.Records, asset: str | None
+) -> AccountTotals:
+    digests = {agreed.digest() for agreed in records.agreements}
+    found = [one for one in accounts if digests & one.agreements.keys()]
+    found = [one for one in found if asset in (None, one.asset)]
+    if len(found) != 1:
+        names = ", ".join(one.asset for one in found) or "none"
+        raise ConfigError(f"accounts that {records.run} was charged to: {names}", "--asset ASSET")
+    return found[0]
+
+
+def _check_officer(made: dict[str, Any], signed: SignedPolicy) -> None:
+    named = {(officer.name, officer.key) for officer in signed.policy.officers}
+    if (made["officer"], made["key"]) not in named:
+        raise ConfigError(f"{made['officer']} with this key is no officer of the policy")
+    if made["certificate"]["organization"] != signed.policy.organization:
+        raise ConfigError("the certificate is another organization's than the policy")
+
+
+def _print(made: dict[str, Any]) -> None:
+    values, console = made["certificate"], Console()
+    lines = [
+        f"{values['organization']}: run {values['run']} of {values['federation']}",
+        f"ε = {epsilon(values['epsilon_local'])}, δ = {delta(values['delta'])} for a "
+        f"{values['unit']}, {values['adjacency']}, against everybody (ε_local, "
+        f"{values['accountant']['shown']})",
+    ]
+    for task in values["agreements"]:
+        lines += _task(task)
+    account = values["account"]
+    lines += [
+        f"{account['asset']}: ε = {epsilon(account['epsilon_spent'])} of {account['epsilon_cap']:g}"
+        " spent on everything so far",
+        *(f"assumed: {text}" for text in values["assumptions"]),
+        *(f"audit: {one['file']}, SHA-256 {one['digest']}" for one in values["audits"]),
+        f"ledger head {values['ledger_head']}",
+        f"signed by {made['officer']}, {made['key']}, {values['issued']}",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _task(task: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{task['task']} ({task['purpose']}): {task['charges']} charges, "
+        f"{task['rounds_charged']} rounds, ε_local = {epsilon(task['epsilon_local'])}; "
+        f"agreement {task['digest']}"
+    ]
+    if task["epsilon_release"] is None:
+        return [*lines, f"{task['task']}: no noises add up; ε_local is what holds"]
+    lines += [
+        f"{task['task']}: ε = {epsilon(one['epsilon'])} against whoever sees sums alone, "
+        f"{one['colluding']} colluding (ε_release)"
+        for one in task["epsilon_release"]
+    ]
+    if task["sums_not_proved"]:
+        lines.append(
+            f"{task['task']}: of {task['sums_not_proved']} sums no signatures show who survived; "
+            "they count with the fewest that there can have been"
+        )
+    return lines

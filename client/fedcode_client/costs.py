@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What rounds cost an account, at the account's own order, and how many of them it still pays."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedcode.agreement import Agreement
+from fedcode.budgets import calibrated
+from fedcode.errors import ConfigError
+from fedcode.federation import Federation
+from fedcode.privacy.accountant import epsilon, price
+from fedcode.rounds.verification import read
+from fedcode_client.budget.totals import AccountTotals
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsLeft:
+    """An agreement that was accepted.
+
+    Attributes:
+        asset: the account that pays.
+        agreement: its digest.
+        task: its name.
+        planned: rounds of the agreement.
+        charged: the last round that was charged.
+        left: rounds that are to come and that the account's budget pays for.
+    """
+
+    asset: str
+    agreement: str
+    task: str
+    planned: int
+    charged: int
+    left: int
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a federation would cost an account.
+
+    Attributes:
+        asset: the account.
+        epsilon: of all planned rounds of all tasks (PLD).
+        share: of the whole budget that they cost; above 1 if it does not pay for them.
+        left: the share of the budget that is left now.
+        after: the share that would be left; below 0 if it does not pay for them.
+        rounds: by task, how many of the planned ones what is left pays for, one task after another.
+    """
+
+    asset: str
+    epsilon: float
+    share: float
+    left: float
+    after: float
+    rounds: dict[str, int]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON wants it."""
+        return asdict(self)
+
+
+def accepted(state: Path) -> list[Agreement]:
+    """The agreements that the organization has a part in, by the files of its agent's records."""
+    return [read(path).agreement for path in sorted(state.glob("runs/*/agreement-*.json"))]
+
+
+def rounds_left(accounts: list[AccountTotals], agreements: list[Agreement]) -> list[RoundsLeft]:
+    """How far each account goes on with each agreement of its unit and δ."""
+    return [
+        _left(account, agreement)
+        for agreement in agreements
+        for account in accounts
+        if (account.unit, account.delta) == (agreement.unit, agreement.delta)
+        and (agreement.digest() in account.agreements or len(accounts) == 1)
+    ]
+
+
+def _left(account: AccountTotals, agreement: Agreement) -> RoundsLeft:
+    part = account.agreements.get(agreement.digest())
+    done, training = part.rounds if part else 0, agreement.training
+    each = price(
+        account.order,
+        agreement.noise_multiplier,
+        training.sampling_rate,
+        training.steps_per_round,
+    )
+    left = min(agreement.rounds - done, max(0, account.left_nano) // each)
+    return RoundsLeft(
+        account.asset, agreement.digest(), agreement.task, agreement.rounds, done, left
+    )
+
+
+def costs(accounts: list[AccountTotals], federation: Federation) -> list[Cost]:
+    """What ``federation`` would cost every account of its unit; nothing is charged.
+
+    Raises:
+        ConfigError: there is no such account.
+    """
+    unit, delta = str(federation.privacy.unit), federation.privacy.delta
+    ours = [one for one in accounts if (one.unit, one.delta) == (unit, delta) and not one.seeded]
+    if not ours:
+        raise ConfigError(
+            f"no account has the unit {unit} and δ = {delta:g}", "fedcode-client budget create"
+        )
+    noises = calibrated(federation).noise_multipliers
+    return [_cost(account, federation, noises) for account in ours]
+
+
+def _cost(account: AccountTotals, federation: Federation, noises: tuple[float, ...]) -> Cost:
+    steps: dict[tuple[float, float], int] = {}
+    rounds, left, whole = {}, max(0, account.left_nano), 0
+    for task, noise in zip(federation.tasks, noises, strict=True):
+        training = task.training
+        key, taken = (noise, training.sampling_rate), training.steps_per_round
+        each = price(account.order, noise, training.sampling_rate, taken)
+        steps[key] = steps.get(key, 0) + task.rounds * taken
+        own = int(task.budget_share * account.budget_nano)
+        rounds[task.name] = min(task.rounds, min(left, own) // each)
+        left -= rounds[task.name] * each
+        whole += task.rounds * each
+    budget = max(1, account.budget_nano)
+    return Cost(
+        account.asset,
+        epsilon(steps, account.delta),
+        whole / budget,
+        account.left,
+        (account.left_nano - whole) / budget,
+        rounds,
+    )

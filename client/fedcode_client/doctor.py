@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an organization's side is as it should be, check by check, each with a hint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from fedcode.certificates import load_certificate
+from fedcode.checks import Check, examined
+from fedcode.corpus import asset_of
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode_client.home import Home
+from fedcode_client.joining import standing
+from fedcode_client.offers import Desk
+
+_SECONDS = 5.0
+_FREE = 2 << 30
+
+
+def examine(home: Home) -> Iterator[Check]:
+    """All checks."""
+    looks = (_settings, _keys, _certificate, _standing, _source, _account, _offers, _agent, _disk)
+    return examined(looks, home)
+
+
+def _settings(home: Home) -> Check:
+    home.settings()
+    return Check(f"{home.toml} can be read", True)
+
+
+def _keys(home: Home) -> Check:
+    home.signing_key(), home.node_key(), home.tls_key()
+    loose = [path for path in home.root.rglob("*.key") if path.stat().st_mode & 0o077]
+    if loose:
+        return Check(f"others can read {loose[0]}", False, f"chmod 600 {loose[0]}")
+    return Check("keys: there, and readable for their owner alone", True)
+
+
+def _certificate(home: Home) -> Check:
+    member = home.membership()
+    days = (load_certificate(home.certificate).not_valid_after_utc - datetime.now(UTC)).days
+    if days < 0:
+        return Check(
+            "our certificate has expired", False, f"fedcode-server renew {member.member}, there"
+        )
+    return Check(f"our certificate: good for {days} days; `up` renews it", True)
+
+
+def _standing(home: Home) -> Check:
+    member = home.membership()
+    found = standing(home)
+    if found.state != "approved":
+        return Check(
+            f"the coordinator at {member.host} has us as {found.state}",
+            False,
+            f"fedcode-server approve {member.member}, there",
+        )
+    return Check(f"the coordinator at {member.host} knows us as {found.member}, approved", True)
+
+
+def _source(home: Home) -> Check:
+    source = home.settings().source
+    if source is None:
+        return Check("client.toml names no source", False, 'write source = "path:DIR" there')
+    return Check(f"source: {source}, account {asset_of(source)}", True)
+
+
+def _account(home: Home) -> Check:
+    settings = home.settings()
+    if settings.budget is not None:
+        return Check(f"the budget service is at {settings.budget}", True)
+    path = home.ledger / "ledger.sqlite"
+    if settings.source is None or not path.exists():
+        return Check("there is no account yet", False, "fedcode-client budget create")
+    with BudgetLedger.open(path, read_only=True) as ledger:
+        account = ledger.account(asset_of(settings.source))
+    if account is None:
+        return Check("our code has no account", False, "fedcode-client budget create")
+    return Check(f"account: ε ≤ {account.budget.epsilon:g} for a {account.unit}", True)
+
+
+def _offers(home: Home) -> Check:
+    desk = Desk(home)
+    found, accepted = desk.offers(), desk.accepted()
+    waiting = [o.run for o in found if o.state == "offered" and o.run not in accepted]
+    if waiting:
+        hint = f"fedcode-client accept {waiting[0]}"
+        return Check(f"{', '.join(waiting)} waits for us", False, hint)
+    return Check("no offer waits for an answer of ours", True)
+
+
+def _agent(home: Home) -> Check:
+    found = health(home)
+    if found is None:
+        return Check("the agent is not up", False, "fedcode-client up")
+    if not found["ok"]:
+        return Check("the agent does not reach the coordinator", False, "see log/client.log")
+    return Check(f"the agent is up, in {len(found['agreements'])} agreements", True)
+
+
+def health(home: Home) -> dict[str, Any] | None:
+    """What our agent says of itself, if it is up."""
+    try:
+        port = int((home.state / "local").read_text(encoding="ascii"))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=_SECONDS) as answer:
+            found: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        found = json.load(error)
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _disk(home: Home) -> Check:
+    free = shutil.disk_usage(home.root).free
+    what = f"{free / 2**30:.0f} GiB free in {home.root.resolve()}"
+    return Check(what, free >= _FREE, "" if free >= _FREE else "make room")

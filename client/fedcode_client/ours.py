@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Our own code, and the start files that we were sent: what a member is made of, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedcode.corpus import asset_of, cache_folder, read, read_public, split_own, with_owners
+from fedcode.corpus.labels import InjectedBugs
+from fedcode.errors import CorpusError, RunError
+from fedcode.federation import Federation
+from fedcode.record import Corpus, PrivacyUnit
+from fedcode.start import PUBLIC, Start, file_of
+from fedcode.task import Labels
+
+
+@dataclass(frozen=True, slots=True)
+class StartFiles:
+    """What all parties of a run begin from.
+
+    Attributes:
+        public: the corpus that the vocabularies were made from.
+        digest: of it.
+        starts: by task.
+    """
+
+    public: Corpus
+    digest: str
+    starts: Mapping[str, Start]
+
+    @classmethod
+    def load(cls, folder: Path, tasks: Iterable[str]) -> StartFiles:
+        """Reads what ``fedcode prepare`` wrote, whoever sent it.
+
+        Raises:
+            RunError: a file is missing, or is not what another one names.
+        """
+        starts = {task: Start.load(folder / file_of(task)) for task in tasks}
+        digests = {start.public for start in starts.values()}
+        if len(digests) != 1:
+            raise RunError(
+                f"the start files in {folder} name {len(digests)} public corpora",
+                "fetch the start files again",
+            )
+        (digest,) = digests
+        return cls(read_public(folder / PUBLIC, digest), digest, starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Our code, read once.
+
+    Attributes:
+        source: where it lies.
+        corpus: as it was read.
+        workers: processes that read more about it.
+    """
+
+    source: str
+    corpus: Corpus
+    workers: int = 1
+
+    @classmethod
+    def read(cls, name: str, source: str, max_tokens: int | None = None, workers: int = 1) -> Ours:
+        """Reads it into the cache, or takes it from there.
+
+        Args:
+            name: ours in the federation.
+            source: ``package:NAME``, ``wheel:FILE`` or ``path:DIR``.
+            max_tokens: so many tokens at most.
+            workers: processes that read.
+
+        Raises:
+            CorpusError: there is nothing to read.
+        """
+        corpus = read(source, name, max_tokens=max_tokens, cache=cache_folder(), workers=workers)
+        return cls(source, corpus, workers)
+
+    @property
+    def asset(self) -> str:
+        """The account that pays for its use.
+
+        Raises:
+            CorpusError: it is a folder without history that is not registered.
+        """
+        return asset_of(self.source)
+
+    def owned(self, unit: PrivacyUnit) -> Corpus:
+        """All of it, its records with the owners that ``unit`` asks for."""
+        return with_owners(
+            self.corpus, self.source, unit, cache=cache_folder(), workers=self.workers
+        )
+
+    def trained_on(self, federation: Federation, public: Corpus, labels: Labels = "none") -> Corpus:
+        """What is trained on: nothing that is public, or held out, and nothing twice.
+
+        Args:
+            federation: says what a privacy unit is, and how many files are held out.
+            public: the federation's public corpus.
+            labels: what the task wants on the records.
+
+        Raises:
+            CorpusError: nothing is left.
+        """
+        train, _ = split_own(self.owned(federation.privacy.unit), public, federation.heldout_every)
+        if not train.records():
+            raise CorpusError(
+                f"{self.source} has nothing to train on that is not public",
+                "name a source with more code of our own",
+            )
+        return InjectedBugs(federation.seed).label(train) if labels == "injected" else train

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an organization sets for its own machine; nothing of it is sent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fedcode.strict import Count, Strict
+
+HINT = "the comments in client.toml say what there is"
+
+Source = Annotated[str, Field(pattern=r"^(package|wheel|path):.+$")]
+Address = Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$")]
+
+
+class ClientSettings(Strict):
+    """``client.toml``.
+
+    Attributes:
+        source: the code that is trained on; ``package:NAME``, ``wheel:FILE`` or ``path:DIR``.
+        max_tokens: read so many tokens of it at most, in an order fixed by the files' digests.
+        budget: ``HOST:PORT`` of the organization's budget service; `up` starts one where it is
+            absent.
+        memory_mib: for the tensors of a step.
+        threads: of training.
+        largest_mib: of a message, either way.
+        local: port of health and metrics, on loopback; 0 for any.
+    """
+
+    source: Source | None = None
+    max_tokens: Count | None = None
+    budget: Address | None = None
+    memory_mib: Count = 512
+    threads: Count = 1
+    largest_mib: Count = 512
+    local: Annotated[int, Field(ge=0, lt=1 << 16, strict=True)] = 0
+
+
+TOML = """\
+# An organization's side of a federation. `fedcode-client up` reads this file when it starts.
+# Nothing in it is sent to anybody.
+
+# The code that is trained on: path:DIR, package:NAME (installed) or wheel:FILE.
+# source = "path:/srv/code"
+
+# Of that so many tokens at most.
+# max_tokens = 10000000
+
+# The organization's budget service, where it runs on its own; otherwise `up` starts one.
+# budget = "budget.example:9481"
+
+memory_mib = 512      # for the tensors of a training step
+threads = 1           # of training
+largest_mib = 512     # of a message, either way
+local = 0             # port of health and metrics, on 127.0.0.1; 0 for any that is free
+"""

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's process: our ledger, our code, and the rounds that we have agreed to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from typing import Any, Self
+
+import grpc
+from prometheus_client import CollectorRegistry, Gauge
+
+from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
+from fedcode.logs import event
+from fedcode.rounds.member import Member
+from fedcode.services import enrollment_pb2_grpc as stubs
+from fedcode.transport.front import Listener
+from fedcode.transport.local import local_app
+from fedcode_client import witness
+from fedcode_client.agent import Agent
+from fedcode_client.budget.keys import Role
+from fedcode_client.budget.remote import RemoteLedger
+from fedcode_client.budget.where import connects
+from fedcode_client.connection import asking, connect
+from fedcode_client.home import Home
+from fedcode_client.offers import Offer
+from fedcode_client.ours import Ours, StartFiles
+
+logger = logging.getLogger(__name__)
+
+_ROOM = 2 << 20
+_LEAST = 64 << 20
+
+
+class Process:
+    """All that ``fedcode-client up`` runs.
+
+    Args:
+        home: the organization's folder.
+
+    Raises:
+        ConfigError: no code is named, or its account is not there.
+        MembershipError: we have not joined, or the coordinator cannot be reached now.
+        LedgerDamaged: the ledger was set back.
+        RunError: the budget service does not start.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home, self._settings = home, home.settings()
+        self._membership = home.membership()
+        if self._settings.source is None:
+            raise ConfigError(f"{home.toml} names no source", 'write source = "path:DIR" there')
+        self._ours: Ours | None = None
+        self._closing = ExitStack()
+        try:
+            channel = self._closing.enter_context(connects(home, Role.TRAINER))
+            self._ledger = self._closing.enter_context(RemoteLedger(channel))
+            self._check_ledger()
+            largest = max(_LEAST, self._settings.largest_mib << 20)
+            self.agent = Agent(home, self._build, self._countersign, largest=largest)
+            self._measured = Measured(self.agent)
+            local = local_app(self.health, self._measured.registry)
+            self._local = Listener(local, "127.0.0.1", self._settings.local, None)
+            self._closing.callback(self._local.stop)
+            self._local.start()
+            (home.state / "local").write_text(str(self._local.port), encoding="ascii")
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+        event(logger, "down")
+
+    @property
+    def port(self) -> int:
+        """Of health and metrics, on loopback."""
+        return self._local.port
+
+    def health(self) -> dict[str, Any]:
+        """Whether the coordinator is reached, and what we take part in."""
+        return {
+            "ok": self.agent.connected,
+            "member": self._membership.member,
+            "agreements": list(self.agent.agreements),
+            "answered": self.agent.counts.answered,
+            "refused": dict(self.agent.counts.refused),
+        }
+
+    def run(self) -> None:
+        """Until :meth:`Agent.stop`."""
+        event(logger, "up", member=self._membership.member)
+        self.agent.run()
+
+    def _check_ledger(self) -> None:
+        """That it is not behind what the coordinator has countersigned."""
+        with connect(self._home) as opened, asking(self._membership.address):
+            stub = stubs.EnrollmentStub(opened)
+            witness.check(self._ledger, stub, self._membership.coordinator)
+
+    def _countersign(self) -> None:
+        """Shows the ledger's head; where the coordinator is away, the next time will do."""
+        try:
+            with connect(self._home) as opened:
+                stub = stubs.EnrollmentStub(opened)
+                witness.countersign(self._ledger, stub, self._membership.coordinator)
+        except grpc.RpcError as error:
+            event(logger, "head not countersigned", logging.WARNING, code=str(error.code()))
+        except LedgerDamaged:
+            raise
+        except PrivacyError as error:
+            event(logger, "head not countersigned", logging.ERROR, why=str(error))
+
+    def _build(self, offer: Offer) -> dict[str, Member]:
+        """Our members of a run that all have signed."""
+        from fedcode_client.training import member  # torch, once it is needed
+
+        start = time.monotonic()
+        folder = self._home.state / "agreements" / offer.run / "start"
+        files = StartFiles.load(folder, [task.name for task in offer.federation.tasks])
+        made = {}
+        for signed in offer.agreements:
+            one = member(
+                offer.federation,
+                signed,
+                files,
+                self._own(),
+                self._ledger,
+                self._home.signing_key(),
+                self._membership.member,
+                memory_mib=self._settings.memory_mib,
+            )
+            made[signed.agreement.digest()] = one
+        event(logger, "ready", run=offer.run, seconds=round(time.monotonic() - start, 1))
+        return made
+
+    def _own(self) -> Ours:
+        """Our code, read when it is first needed."""
+        source = self._settings.source
+        if self._ours is None and source is not None:
+            self._ours = Ours.read(
+                self._membership.member, source, self._settings.max_tokens, self._settings.threads
+            )
+        assert self._ours is not None
+        return self._ours
+
+
+class Measured:
+    """What Prometheus is told of an agent: how many, never what.
+
+    Args:
+        agent: whose.
+
+    Attributes:
+        registry: all of it.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.registry = CollectorRegistry()
+        self._agent = agent
+        gauges = {
+            "fedcode_agent_connected": ("Whether the coordinator is reached.", self._connected),
+            "fedcode_agent_agreements": ("Agreements that are answered for.", self._agreements),
+            "fedcode_agent_answered": ("Requests answered since the start.", self._answered),
+            "fedcode_agent_refused": ("Requests refused since the start.", self._refused),
+            "fedcode_agent_objections": ("Messages that were none of ours.", self._objections),
+        }
+        for name, (words, value) in gauges.items():
+            Gauge(name, words, registry=self.registry).set_function(value)
+
+    def _connected(self) -> float:
+        return float(self._agent.connected)
+
+    def _agreements(self) -> float:
+        return float(len(self._agent.agreements))
+
+    def _answered(self) -> float:
+        return float(self._agent.counts.answered)
+
+    def _refused(self) -> float:
+        return float(sum(self._agent.counts.refused.values()))
+
+    def _objections(self) -> float:
+        return float(self._agent.counts.objections)

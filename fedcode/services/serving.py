@@ -1,0 +1,308 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC servers and channels: mutual TLS always, bounded, and silent about what went wrong inside.
+
+Whoever calls is known by a certificate that is looked at in every call, not in every connection: an
+open one ends with the certificate. What a call is refused with is a code and a fixed word; whatever
+else happens is INTERNAL without a word, for an exception's text can hold what is private.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import grpc
+from cryptography import x509
+from grpc_health.v1 import health, health_pb2_grpc
+
+from fedcode.errors import RunError
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 4 << 20
+"""Bytes of a message, either way."""
+
+DEADLINE = 20.0
+"""Seconds that a call may take, where the caller does not say."""
+
+_HANDSHAKE_MS = 10_000
+_IDLE_MS = 10 * 60_000
+_AGE_MS = 60 * 60_000
+_GRACE_MS = 60_000  # for calls under way when a connection has become too old
+_PING_MS = 30_000
+_CALLS, _THREADS = 128, 16
+
+Permits = Callable[[x509.Certificate, str], bool]
+"""Whether who holds a certificate may call a method, ``/package.Service/Method``; every call asks.
+
+The handshake has shown already that the certificate is from whom the server trusts, and that the
+caller has its key.
+"""
+
+Adds = Callable[[grpc.Server], object]
+"""Registers a servicer: ``partial(add_EnrollmentServicer_to_server, servicer)``."""
+
+
+class Refused(Exception):
+    """A servicer refuses a call: all that the caller gets to know is the code and the word.
+
+    Args:
+        code: gRPC's.
+        word: fixed, with nothing in it of what was asked or of what is here.
+    """
+
+    def __init__(self, code: grpc.StatusCode, word: str = "") -> None:
+        super().__init__(word)
+        self.code, self.word = code, word
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server that runs.
+
+    Attributes:
+        port: where it listens; the one that the system has chosen where 0 was asked for.
+    """
+
+    port: int
+    _server: grpc.Server
+
+    def stop(self, grace: float | None = None) -> None:
+        """Takes no more calls, gives those under way ``grace`` seconds, and waits for the end."""
+        self._server.stop(grace).wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def server(
+    bind: str,
+    *,
+    servicers: Sequence[Adds],
+    private_key: bytes,
+    chain: bytes | Callable[[], bytes],
+    trusted: Callable[[], bytes],
+    permits: Permits,
+    largest: int = LARGEST,
+) -> Serving:
+    """Starts a server, with gRPC's health service beside ``servicers``.
+
+    Args:
+        bind: ``HOST:PORT``; port 0 for any.
+        servicers: what registers each of them.
+        private_key: PEM.
+        chain: PEM, the server's certificate first and the authority's last; a function is asked at
+            every handshake, so that a new certificate needs no restart.
+        trusted: PEM of those whose certificates are taken in a handshake; asked at every one.
+        permits: asked in every call.
+        largest: bytes of a message, either way.
+
+    Raises:
+        RunError: it cannot listen there.
+    """
+
+    def configuration() -> Any:
+        now = chain if isinstance(chain, bytes) else chain()
+        return grpc.ssl_server_certificate_configuration([(private_key, now)], trusted())
+
+    credentials = grpc.dynamic_ssl_server_credentials(
+        configuration(), configuration, require_client_authentication=True
+    )
+    made = grpc.server(
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="service"),
+        interceptors=[_Guard(permits)],
+        options=_options(largest),
+        maximum_concurrent_rpcs=_CALLS,
+    )
+    for add in servicers:
+        add(made)
+    health_pb2_grpc.add_HealthServicer_to_server(_Health(), made)
+    try:
+        port = made.add_secure_port(bind, credentials)
+    except RuntimeError as error:
+        raise RunError(f"cannot listen at {bind}", "is another program there?") from error
+    made.start()
+    return Serving(port, made)
+
+
+def peer(context: Any) -> x509.Certificate:
+    """The certificate of who calls.
+
+    Raises:
+        Refused: there is none.
+    """
+    shown = context.auth_context().get("x509_pem_cert", ())
+    if len(shown) != 1:
+        raise Refused(grpc.StatusCode.UNAUTHENTICATED, "no certificate")
+    return x509.load_pem_x509_certificate(shown[0])
+
+
+def channel(
+    address: str,
+    *,
+    ca: bytes,
+    key: bytes,
+    certificate: bytes,
+    server_name: str | None = None,
+    idempotent: Sequence[str] = (),
+    deadline: float = DEADLINE,
+    largest: int = LARGEST,
+) -> grpc.Channel:
+    """A channel under mutual TLS; it connects when it is first called, and is to be closed.
+
+    Args:
+        address: ``HOST:PORT``.
+        ca: PEM; the server's certificate must come from here, and name the host.
+        key: PEM, ours.
+        certificate: PEM, ours.
+        server_name: what the server's certificate must name, if not the host of ``address``.
+        idempotent: methods, ``package.Service/Method``, that are tried up to four times while the
+            server cannot be reached; others once.
+        deadline: seconds of a call that names no timeout.
+        largest: bytes of a message, either way.
+    """
+    credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", largest),
+        ("grpc.max_send_message_length", largest),
+        ("grpc.keepalive_time_ms", 2 * _PING_MS),
+        ("grpc.keepalive_timeout_ms", _PING_MS),
+        ("grpc.service_config", _retrying(idempotent)),
+    ]
+    if server_name is not None:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    made = grpc.secure_channel(address, credentials, options)
+    return grpc.intercept_channel(made, _Deadlines(deadline))
+
+
+def _options(largest: int) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.so_reuseport", 0),  # a second server at one port is a mistake
+        ("grpc.max_receive_message_length", largest),
+        ("grpc.max_send_message_length", largest),
+        ("grpc.max_metadata_size", 16 << 10),
+        ("grpc.max_concurrent_streams", 16),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.keepalive_time_ms", _PING_MS),
+        ("grpc.keepalive_timeout_ms", _PING_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS),
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
+        ("grpc.max_connection_age_ms", _AGE_MS),
+        ("grpc.max_connection_age_grace_ms", _GRACE_MS),
+    ]
+
+
+def _retrying(methods: Sequence[str]) -> str:
+    """A service config: gRPC's own retries, with its own back-off, and for these methods only."""
+    if not methods:
+        return "{}"
+    pairs = [method.split("/") for method in methods]
+    policy = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.2s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    names = [{"service": service, "method": method} for service, method in pairs]
+    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})
+
+
+class _Health(health.HealthServicer):
+    """Answers when asked; nobody's watching keeps a thread."""
+
+    def Watch(self, *_: object) -> NoReturn:
+        raise Refused(grpc.StatusCode.UNIMPLEMENTED)
+
+
+class _Guard(grpc.ServerInterceptor):
+    """Asks for every call whether it may be, and keeps to itself what went wrong."""
+
+    def __init__(self, permits: Permits) -> None:
+        self._permits = permits
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        handler = continuation(details)
+        if handler is None:
+            return None
+        if handler.request_streaming and handler.response_streaming:
+            raise TypeError("no service here streams both ways")
+        make = grpc.unary_unary_rpc_method_handler
+        behaviour = self._unary(handler.unary_unary, details.method)
+        if handler.request_streaming:
+            make = grpc.stream_unary_rpc_method_handler
+            behaviour = self._unary(handler.stream_unary, details.method)
+        if handler.response_streaming:
+            make = grpc.unary_stream_rpc_method_handler
+            behaviour = self._stream(handler.unary_stream, details.method)
+        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+    def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        def answer(request: Any, context: Any) -> Any:
+            with self._checked(context, method):
+                return behaviour(request, context)
+
+        return answer
+
+    def _stream(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Iterator[Any]]:
+        def answers(request: Any, context: Any) -> Iterator[Any]:
+            with self._checked(context, method):
+                yield from behaviour(request, context)
+
+        return answers
+
+    def _check(self, context: Any, method: str) -> None:
+        if not self._permits(peer(context), method):
+            raise Refused(grpc.StatusCode.UNAUTHENTICATED, "certificate not accepted")
+
+    @contextmanager
+    def _checked(self, context: Any, method: str) -> Iterator[None]:
+        code, word = grpc.StatusCode.INTERNAL, ""
+        try:
+            self._check(context, method)
+            yield
+        except Refused as refused:
+            code, word = refused.code, refused.word
+        except Exception as error:  # noqa: BLE001 - whatever it is, it stays here
+            logger.error("a call failed: %s", type(error).__name__)  # noqa: TRY400
+        else:
+            return
+        context.abort(code, word)
+
+
+class _Deadlines(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+):
+    """No call without an end."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def _ending(self, details: Any) -> Any:
+        return details if details.timeout is not None else details._replace(timeout=self._seconds)
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(self._ending(details), request)
+
+    def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(self._ending(details), request)
+
+    def intercept_stream_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(self._ending(details), request)

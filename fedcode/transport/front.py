@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""The coordinator's public listener: mutual TLS, the Fleet API, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fedcode.errors import RunError
+from fedcode.transport.internals.superlink import claimed_key
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Admission = Callable[[bytes, bytes], bool]
+"""Whether a request may come in: by its certificate, DER, and the node's key it names, PEM."""
+
+CALLS = frozenset(
+    f"/v1/fleet/{name}"
+    for name in (
+        "activate-node",
+        "deactivate-node",
+        "send-node-heartbeat",
+        "pull-messages",
+        "push-messages",
+        "get-run",
+        "get-fab",
+        "push-object",
+        "pull-object",
+        "confirm-message-received",
+    )
+)
+"""All that is passed on; the rest of Flower's API is not there."""
+
+_PEER = "fedcode.peer"
+_SECONDS = 300.0
+
+
+class Front:
+    """Passes on what members ask; everything else gets a bare status.
+
+    Args:
+        app: the Fleet API.
+        admitted: who may come in.
+        largest: bytes of a request.
+    """
+
+    def __init__(self, app: App, admitted: Admission, largest: int) -> None:
+        self._app, self._admitted, self._largest = app, admitted, largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            return
+        headers = dict(scope["headers"])
+        peer = scope.get("state", {}).get(_PEER) or b""
+        length = headers.get(b"content-length", b"")
+        if scope["method"] != "POST" or scope["path"] not in CALLS:
+            await _bare(send, 404)
+        elif not length.isdigit() or int(length) > self._largest:
+            await _bare(send, 413)
+        elif not await asyncio.to_thread(self._admitted, peer, claimed_key(headers)):
+            await _bare(send, 403)
+        else:
+            await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(_SECONDS):
+                await self._app(scope, receive, sending)
+        except TimeoutError:
+            if not begun:
+                await _bare(send, 408)
+
+
+async def _bare(send: Send, status: int) -> None:
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class _WithPeer(H11Protocol):
+    """Tells the app whose certificate a connection has."""
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio."""
+        super().connection_made(transport)
+        secure = transport.get_extra_info("ssl_object")
+        peer = secure.getpeercert(binary_form=True) if secure is not None else None
+        self.app_state = {**self.app_state, _PEER: peer}
+
+
+class Listener:
+    """A server in a thread of its own.
+
+    Args:
+        app: what it serves.
+        host: address to listen on.
+        port: 0 for any that is free.
+        files: certificate chain, its key, and the authority of those who may connect; None for a
+            listener without TLS, which then must be on loopback.
+
+    Attributes:
+        port: that it listens on.
+    """
+
+    def __init__(
+        self, app: App, host: str, port: int, files: tuple[Path, Path, Path] | None
+    ) -> None:
+        if files is None and host not in ("127.0.0.1", "::1", "localhost"):
+            raise RunError(f"no listener on {host} without TLS", "name 127.0.0.1")
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=_WithPeer,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=60,
+            limit_concurrency=1024,
+            **_tls(files),
+        )
+        config.load()
+        if config.ssl is not None:
+            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._config = config
+        self._server = uvicorn.Server(config)
+        self._socket = config.bind_socket()
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, name="listener", daemon=True)
+
+    def start(self) -> None:
+        """Serves until :meth:`stop`; connections are taken when this returns."""
+        self._thread.start()
+        while self._thread.is_alive() and not self._server.started:
+            time.sleep(0.01)
+
+    def renew(self, files: tuple[Path, Path, Path]) -> None:
+        """Shows the certificate that ``files`` hold now, to whoever connects from now on."""
+        if self._config.ssl is not None:
+            self._config.ssl.load_cert_chain(files[0], files[1])
+
+    def stop(self) -> None:
+        """Ends what is served within a second or so."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+
+def _tls(files: tuple[Path, Path, Path] | None) -> dict[str, Any]:
+    if files is None:
+        return {}
+    chain, key, authority = files
+    return {
+        "ssl_certfile": str(chain),
+        "ssl_keyfile": str(key),
+        "ssl_ca_certs": str(authority),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+    }

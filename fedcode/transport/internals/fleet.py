@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""Of Flower's internals: an organization's end of the Fleet API."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import Message
+from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ObjectTree,
+    PullObjectRequest,
+    PushObjectRequest,
+)
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+
+class FleetCalls:
+    """The calls of the Fleet API that an agent makes; an app bundle is never asked for.
+
+    Args:
+        address: ``host:port``.
+        tls: with the organization's certificate, and the coordinator's authority alone.
+        key: of Flower's node authentication.
+        transport: over which to send.
+        seconds: for a request.
+
+    Each raises httpx.HTTPError, or ValueError for an answer that is none.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        tls: ssl.SSLContext,
+        key: ec.EllipticCurvePrivateKey,
+        transport: httpx.BaseTransport,
+        seconds: float,
+    ) -> None:
+        self._public = public_key_to_bytes(key.public_key())
+        interceptors: list[ProtobufClientInterceptor] = [
+            RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+            NodeAuthHttpInterceptor(key, key.public_key()),
+        ]
+        self._client = FleetHttpClient(
+            f"https://{address}", interceptors=interceptors, verify=tls, timeout=seconds
+        )
+        self._client._client.close()  # noqa: SLF001  Flower takes no transport
+        self._client._client = httpx.Client(  # noqa: SLF001
+            transport=transport,
+            timeout=seconds,
+            follow_redirects=False,
+            headers={"accept-encoding": "identity"},
+        )
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._client.close()
+
+    def activate(self, interval: float) -> int:
+        """The node's identity, from now on online; heartbeats follow each ``interval`` seconds."""
+        request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=interval)
+        return int(self._client.ActivateNode(request).node_id)
+
+    def deactivate(self, node: int) -> None:
+        """The node is offline from now on."""
+        self._client.DeactivateNode(DeactivateNodeRequest(node_id=node))
+
+    def heartbeat(self, node: int, interval: float) -> bool:
+        """Whether the coordinator knows the node."""
+        request = SendNodeHeartbeatRequest(node=Node(node_id=node), heartbeat_interval=interval)
+        return bool(self._client.SendNodeHeartbeat(request).success)
+
+    def next(self, node: int) -> tuple[Message, ObjectTree] | None:
+        """The next message without its content, and the tree of its objects."""
+        response = self._client.PullMessages(PullMessagesRequest(node=Node(node_id=node)))
+        if not response.messages_list:
+            return None
+        return message_from_proto(response.messages_list[0]), response.message_object_trees[0]
+
+    def object(self, node: int, run: int, identity: str) -> bytes | None:
+        """An object's bytes; None if it is not there, or not yet."""
+        request = PullObjectRequest(node=Node(node_id=node), run_id=run, object_id=identity)
+        response = self._client.PullObject(request)
+        found = response.object_found and response.object_available
+        return response.object_content if found else None
+
+    def confirm(self, node: int, run: int, identity: str) -> None:
+        """Says that a message is there whole."""
+        request = ConfirmMessageReceivedRequest(
+            node=Node(node_id=node), run_id=run, message_object_id=identity
+        )
+        self._client.ConfirmMessageReceived(request)
+
+    def announce(self, node: int, message: Message, tree: ObjectTree) -> tuple[set[str], str]:
+        """Sends a reply without its content.
+
+        Returns:
+            The objects that are wanted, and the session to send them in.
+        """
+        bare = remove_content_from_message(message) if message.has_content() else message
+        response = self._client.PushMessages(
+            PushMessagesRequest(
+                node=Node(node_id=node),
+                messages_list=[message_to_proto(bare)],
+                message_object_trees=[tree],
+                clientapp_runtime_list=[0.0],  # how long training took is nobody's business
+            )
+        )
+        return set(response.objects_to_push), response.session_id
+
+    def put(self, node: int, run: int, session: str, identity: str, content: bytes) -> bool:
+        """Sends one object; whether it was stored."""
+        request = PushObjectRequest(
+            node=Node(node_id=node),
+            run_id=run,
+            object_id=identity,
+            object_content=content,
+            session_id=session,
+        )
+        return bool(self._client.PushObject(request).stored)

@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: 2026 The fedcode authors
+# SPDX-License-Identifier: Apache-2.0
+"""The coordinator's process: two listeners, the services, and the rounds."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from fedcode.agreement import Agreement
+from fedcode.errors import FedcodeError, Interrupted, RunError
+from fedcode.logs import event
+from fedcode.rounds.coordinator import Outcome
+from fedcode.transport.front import Front, Listener
+from fedcode.transport.local import local_app
+from fedcode.transport.superlink import SuperLink
+from fedcode_server.enrolment import serve
+from fedcode_server.metrics import Measured
+from fedcode_server.offers import Services
+from fedcode_server.register import FAILED, FINISHED, OFFERED, RUNNING, STOPPED, Row, Runs
+from fedcode_server.registry import Registry
+from fedcode_server.rounds import Carrying, Present
+from fedcode_server.runs import RunFolder
+from fedcode_server.settings import Home
+
+logger = logging.getLogger(__name__)
+
+_LOOK = 0.5
+_DAY = 86_400.0
+
+
+class Process:
+    """All that ``fedcode-server up`` runs, until :meth:`close`.
+
+    Args:
+        home: the coordinator's folder.
+
+    Raises:
+        RunError: it is up already, or a port is taken.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home, self._settings = home, home.settings()
+        self._stop, self._halt = threading.Event(), threading.Event()
+        self._closing = ExitStack()
+        try:
+            self._closing.enter_context(alone(home.state / "up.lock"))
+            self._start()
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _start(self) -> None:
+        home, listen, closing = self._home, self._settings.listen, self._closing
+        self._registry = closing.enter_context(Registry.open(home.registry))
+        self.runs = Runs(self._registry.database)
+        self._link = SuperLink(home.state / "superlink.sqlite")
+        closing.callback(self._link.close)
+        self._measured = Measured()
+        services = Services(home, self._registry, self.runs)
+        self._services = closing.enter_context(serve(home, services))
+        home.server_chain()
+        self._tls = (home.keys / "server.crt", home.keys / "server.key", home.keys / "ca.crt")
+        largest = self._settings.rounds.largest_mib << 20
+        front = Front(self._link.fleet, self._registry.admission, largest)
+        self._fleet = Listener(front, listen.address, listen.fleet, self._tls)
+        closing.callback(self._fleet.stop)
+        local = local_app(self.health, self._measured.registry)
+        self._local = Listener(local, "127.0.0.1", listen.local, None)
+        closing.callback(self._local.stop)
+        self._fleet.start()
+        self._local.start()
+        self._rounds = threading.Thread(target=self._carry_out, name="rounds", daemon=True)
+        self._rounds.start()
+        self._watch = threading.Thread(target=self._watching, name="watch", daemon=True)
+        self._watch.start()
+        event(logger, "up", **self.ports)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where it listens."""
+        return {
+            "enrolment": self._services.port,
+            "fleet": self._fleet.port,
+            "local": self._local.port,
+        }
+
+    def health(self) -> dict[str, Any]:
+        """Whether rounds go on, and who is there."""
+        members = [one for one in self._registry.members() if one.state == "approved"]
+        nodes = {self._link.admit(one.name, one.node_key.encode()): one.name for one in members}
+        online = sorted(nodes[node] for node in self._link.online(nodes))
+        self._measured.members(len(members), len(online))
+        ok = self._rounds.is_alive()
+        return {"ok": ok, "members": sorted(nodes.values()), "online": online}
+
+    def wait(self) -> None:
+        """Until :meth:`stop`."""
+        while not self._stop.wait(_LOOK):
+            if not self._rounds.is_alive():
+                raise RunError("the rounds have ended unexpectedly", "the log says where")
+
+    def stop(self) -> None:
+        """Ends it soon; a round that goes on is gone on with by the next process."""
+        self._stop.set()
+        self._halt.set()
+
+    def close(self) -> None:
+        """Ends it, and waits for the end."""
+        self.stop()
+        self._rounds.join(10)
+        self._watch.join(10)
+        self._closing.close()
+        event(logger, "down")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Rounds.
+
+    def _carry_out(self) -> None:
+        while not self._stop.is_set():
+            row = self._next()
+            if row is None:
+                self._stop.wait(_LOOK)
+                continue
+            self._one(row)
+
+    def _next(self) -> Row | None:
+        """A run that was begun, or that everybody has signed."""
+        rows = self.runs.all()
+        begun = [row for row in rows if row.state == RUNNING]
+        if begun:
+            return begun[0]
+        offered = [row for row in rows if row.state == OFFERED]
+        return next((row for row in offered if not self._folder(row).missing()), None)
+
+    def _one(self, row: Row) -> None:
+        """Carries one run out, whatever becomes of it."""
+        self._halt.clear()
+        if self._stop.is_set():
+            return
+        self.runs.move(row.name, RUNNING)
+        event(logger, "run goes on", run=row.name)
+        carrying = Carrying(
+            self._folder(row),
+            self._link,
+            self._home.signing_key(),
+            self._settings.rounds,
+            self._present,
+            self._halt,
+            self._tell,
+        )
+        state, note = FINISHED, ""
+        try:
+            carrying.run()
+        except Interrupted:
+            if self._stop.is_set():
+                return  # the next process goes on with it
+            state = STOPPED
+        except FedcodeError as error:
+            state, note = FAILED, str(error)
+        except Exception as error:  # noqa: BLE001  a run that fails must not end the process
+            state, note = FAILED, type(error).__name__
+        self.runs.move(row.name, state, note)
+        event(logger, "run ended", run=row.name, state=state)
+
+    def _tell(self, task: str, outcome: Outcome) -> None:
+        self._measured.round(task, outcome)
+        event(
+            logger,
+            "round done",
+            task=task,
+            round=outcome.round,
+            survivors=len(outcome.survivors),
+            refusals=dict(outcome.refusals),
+            changed=outcome.changed,
+            seconds=round(outcome.seconds, 3),
+        )
+
+    def _present(self, agreement: Agreement) -> Present:
+        keys = dict(agreement.roster.members)
+        nodes = {
+            one.name: self._link.admit(one.name, one.node_key.encode())
+            for one in self._registry.members()
+            if one.state == "approved" and keys.get(one.name) == one.signing_key
+        }
+        there = self._link.online(nodes.values())
+        return Present(nodes, frozenset(name for name, node in nodes.items() if node in there))
+
+    def _watching(self) -> None:
+        """Looks for what a person wants, and for certificates that end."""
+        renewed = time.monotonic()
+        while not self._stop.wait(_LOOK):
+            if any(row.stop and row.state == RUNNING for row in self.runs.all()):
+                self._halt.set()
+            if time.monotonic() - renewed > _DAY:
+                renewed = time.monotonic()
+                self._home.server_chain()
+                self._fleet.renew(self._tls)
+
+    def _folder(self, row: Row) -> RunFolder:
+        return RunFolder(self._home.runs / row.name)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Holds a lock that the system lets go of when the process ends, however it does.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError("it is up already", "`fedcode-server status` says more") from error
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(handle)
