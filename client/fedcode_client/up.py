@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -27,14 +28,14 @@ from fedcode_client.budget.keys import Role
 from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
 from fedcode_client.certificate import TRANSCRIPT
-from fedcode_client.connection import asking, connect
+from fedcode_client.connection import Unreachable, asking, connect
 from fedcode_client.home import Home
 from fedcode_client.offers import Offer
 from fedcode_client.ours import Ours, StartFiles
 
 logger = logging.getLogger(__name__)
 
-_ROOM = 2 << 20
+_AGAIN = 3.0
 _LEAST = 64 << 20
 
 
@@ -57,11 +58,12 @@ class Process:
         if self._settings.source is None:
             raise ConfigError(f"{home.toml} names no source", 'write source = "path:DIR" there')
         self._ours: Ours | None = None
+        self._stop = threading.Event()
         self._closing = ExitStack()
         try:
             channel = self._closing.enter_context(connects(home, Role.TRAINER))
             self._ledger = self._closing.enter_context(RemoteLedger(channel))
-            self._check_ledger()
+            self._checked = self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
             self.agent = Agent(home, self._build, self._countersign, largest=largest)
             self._measured = Measured(self.agent)
@@ -97,15 +99,38 @@ class Process:
         }
 
     def run(self) -> None:
-        """Until :meth:`Agent.stop`."""
-        event(logger, "up", member=self._membership.member)
-        self.agent.run()
+        """Until :meth:`stop`.
 
-    def _check_ledger(self) -> None:
-        """That it is not behind what the coordinator has countersigned."""
-        with connect(self._home) as opened, asking(self._membership.address):
-            stub = stubs.EnrollmentStub(opened)
-            witness.check(self._ledger, stub, self._membership.coordinator)
+        Raises:
+            LedgerDamaged: the ledger was set back, or is found damaged on the way.
+        """
+        event(logger, "up", member=self._membership.member)
+        while not self._checked and not self._stop.wait(_AGAIN):
+            self._checked = self._check_ledger()
+        if self._checked:
+            self.agent.run()
+
+    def stop(self) -> None:
+        """Ends :meth:`run` when what is being answered is answered."""
+        self._stop.set()
+        self.agent.stop()
+
+    def _check_ledger(self) -> bool:
+        """Whether it is known not to be behind what the coordinator has countersigned.
+
+        Nothing is answered before; a coordinator that is away is waited for.
+
+        Raises:
+            LedgerDamaged: it is behind.
+        """
+        try:
+            with connect(self._home) as opened, asking(self._membership.address):
+                stub = stubs.EnrollmentStub(opened)
+                witness.check(self._ledger, stub, self._membership.coordinator)
+        except Unreachable:
+            event(logger, "waits for the coordinator", logging.WARNING)
+            return False
+        return True
 
     def _countersign(self) -> None:
         """Shows the ledger's head; where the coordinator is away, the next time will do."""

@@ -89,7 +89,7 @@ def up(home: InHome = None, as_json: AsJson = False) -> None:
     configure(found.log / "client.log")
     with Process(found) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: process.agent.stop())
+            signal.signal(number, lambda *_: process.stop())
         member = found.membership()
         if as_json:
             print(json.dumps({"up": member.member, "local": process.port}), flush=True)
