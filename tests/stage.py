@@ -42,6 +42,7 @@ from fedcode_server.registry import Registry
 from fedcode_server.runs import RunFolder
 from fedcode_server.settings import Home as TheirHome
 from tests.campaigns.doomed import DOOM, Doom
+from tests.proxy import Proxy
 from tests.unit.officers import open_real
 from tests.unit.starts import corpus
 
@@ -103,12 +104,13 @@ class Stage:
         names: of the organizations.
         rounds: of the run.
         weights: of the model.
+        proxied: whether agents reach the coordinator through proxies.
         settings: of rounds, at the coordinator.
 
     Attributes:
         dooms: the folder of each process, where it is told when to end, and keeps what it released.
         processes: that go on.
-        restarts: how often each was started again.
+        proxies: of the ports that agents call.
     """
 
     def __init__(
@@ -118,11 +120,12 @@ class Stage:
         *,
         rounds: int = 100,
         weights: int = 500,
+        proxied: bool = False,
         **settings: float,
     ) -> None:
         self.folder, self.names, self.weights = folder, names, weights
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.restarts = 0
+        self.proxies: dict[str, Proxy] = {}
         self._log = (folder / "stderr").open("ab")
         enrolment, fleet, local = free_ports(3)
         self.ports = {"enrolment": enrolment, "fleet": fleet, "local": local}
@@ -138,7 +141,11 @@ class Stage:
         for name in names:
             self._join(name)
         self._ask()
+        if proxied:
+            self.proxies = {one: Proxy(self.ports[one]) for one in ("enrolment", "fleet")}
         for name in names:
+            if proxied:
+                self.through(name, **{one: made.port for one, made in self.proxies.items()})
             self.start(name)
 
     # Who takes part.
@@ -238,6 +245,8 @@ class Stage:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for proxy in self.proxies.values():
+            proxy.close()
         self._log.close()
 
     def until(self, what: str, done: Callable[[], object], seconds: float = 60) -> None:
@@ -294,7 +303,6 @@ class Stage:
         if of_budget:
             return  # its agent starts it again
         assert self.processes[name].wait(10) == -9
-        self.restarts += 1
         self.start(name)
 
     # What must hold.

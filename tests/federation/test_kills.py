@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""SIGKILL of each party at each step of a round: it is started again, and nobody does anything else.
+"""SIGKILL of each party at each step of a round; it is started again, and nothing else is done.
 
 Whatever dies, the federation comes to its end; nobody pays twice for a round; no sum is opened for
 two sets of survivors; and the weights are what the members' own terms give (``Stage.check``).
