@@ -139,6 +139,27 @@ def prepare(
 
 
 @app.command()
+def measure(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A coordinator's finished run.")],
+    federation: Annotated[
+        Path | None,
+        typer.Option(metavar="FEDERATION.toml", help="Its file, with sources to measure on."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the result; RUN/result.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
+) -> None:
+    """Measure what a real federation has trained, on organizations that it has not seen."""
+    os.environ.update(_QUIET)
+    from fedcode.simulation.measuring import measure as start
+
+    folder = out or run / "result"
+    result = start(run, load(federation) if federation else None, folder)
+    _show(result, folder, as_json=as_json)
+
+
+@app.command()
 def population(
     file: Annotated[
         Path | None,

@@ -7,15 +7,18 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self
 
 import grpc
 from prometheus_client import CollectorRegistry, Gauge
 
 from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
+from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
+from fedcode.storage import append_line
 from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
@@ -23,6 +26,7 @@ from fedcode_client.agent import Agent
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
+from fedcode_client.certificate import TRANSCRIPT
 from fedcode_client.connection import asking, connect
 from fedcode_client.home import Home
 from fedcode_client.offers import Offer
@@ -135,6 +139,7 @@ class Process:
                 self._membership.member,
                 memory_mib=self._settings.memory_mib,
             )
+            one.confirmed = partial(append_line, folder.parent / TRANSCRIPT)
             made[signed.agreement.digest()] = one
         event(logger, "ready", run=offer.run, seconds=round(time.monotonic() - start, 1))
         return made
@@ -144,7 +149,10 @@ class Process:
         source = self._settings.source
         if self._ours is None and source is not None:
             self._ours = Ours.read(
-                self._membership.member, source, self._settings.max_tokens, self._settings.threads
+                self._membership.member,
+                anchored(source, self._home.root),
+                self._settings.max_tokens,
+                self._settings.threads,
             )
         assert self._ours is not None
         return self._ours

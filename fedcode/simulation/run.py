@@ -123,7 +123,7 @@ def simulate(
         population,
         jobs,
         schedule.results,
-        folder / LEDGER,
+        results.ledger_rows(federation, folder / LEDGER) if options.private else [],
     )
     result |= {"created": made["created"], "seconds": time.perf_counter() - start}
     _finish(folder, federation, made, result)

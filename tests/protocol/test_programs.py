@@ -449,7 +449,7 @@ DAMAGES = {
     "edited": (sql(CHEAPER), "row 3 of the ledger"),
     "not json": (sql("UPDATE entries SET body = 'x' WHERE seq = 1"), "row 1 of the ledger"),
     "row removed": (sql("DELETE FROM entries WHERE seq = 4"), "row 4 of the ledger"),
-    "other version": (sql("PRAGMA user_version = 9"), "has schema version 9, not 1"),
+    "other version": (sql("PRAGMA user_version = 9"), "has schema version 9, not 2"),
     "other database": (sql("DROP TABLE entries"), "ledger"),
     "index": (index, "is damaged outside its rows"),
     "no database": (emptied, "holds no ledger"),

@@ -48,6 +48,10 @@ _ASSET = re.compile(r"(git|folder|package):.+")
 def serve(
     home: InHome = None,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 for any.")] = LOCAL,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name of this machine that trainers know it by."),
+    ] = None,
     attached: Annotated[
         bool, typer.Option("--attached", help="End when standard input does.")
     ] = False,
@@ -59,7 +63,10 @@ def serve(
         listen,
         attached=sys.stdin.buffer if attached else None,
         patience=5.0 if attached else 0.0,
-        tell=lambda address: console.print(f"serving the ledger at {address}", highlight=False),
+        hosts=host or (),
+        tell=lambda address: (
+            None if attached else console.print(f"serving the ledger at {address}", highlight=False)
+        ),
     )
 
 
