@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""A TCP proxy on loopback that does what networks do: delays, resets, stalls, silence, a trickle."""
+"""A TCP proxy on loopback that does what networks do: delay, reset, stall, fall silent, trickle."""
 
 from __future__ import annotations
 

@@ -329,7 +329,9 @@ class Stage:
         Returns:
             How many rounds had a total.
         """
-        state, _ = load_state(self.run.path / "checkpoint", TASK)
+        checkpoint = self.run.path / "checkpoint"
+        self.until("a checkpoint", lambda: load_state(checkpoint, TASK)[0])
+        state, _ = load_state(checkpoint, TASK)
         assert state is not None
         lines = [one for one in self.run.done() if one["round"] <= state.round]
         assert [one["round"] for one in lines] == list(range(1, state.round + 1))

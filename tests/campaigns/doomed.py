@@ -141,9 +141,12 @@ def main(folder: Path, program: str, *words: str) -> None:
 
 
 def _agent(folder: Path) -> None:
-    """Trains without torch; the budget service that it starts is doomed as it is."""
+    """Trains without torch, and soon sees that a connection is dead; its service is doomed, too."""
+    from fedcode.transport import fleet
     from fedcode_client.budget.process import LocalService
     from tests.campaigns import quick
+
+    fleet._SECONDS = 5.0
 
     sys.modules["fedcode_client.training"] = quick.in_its_place(folder)
 

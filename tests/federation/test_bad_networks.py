@@ -7,7 +7,6 @@ Nobody does anything about it; the sums are those of the members' own terms (``S
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -53,9 +52,9 @@ def calm(made: Stage) -> None:
 
 
 def goes_on(made: Stage, seconds: float = 60) -> None:
-    """Two rounds more, all members in the last; what holds always holds now."""
+    """A round more, and soon one with all members; what holds always holds now."""
     begun = made.rounds()
-    made.until("two rounds more", lambda: made.rounds() >= begun + 2, seconds)
+    made.until("a round more", lambda: made.rounds() > begun, seconds)
     made.until(
         "everybody is back",
         lambda: len(made.run.done()[-1]["survivors"]) == len(made.names),
