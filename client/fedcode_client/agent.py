@@ -12,7 +12,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fedcode.errors import (
@@ -37,10 +37,12 @@ logger = logging.getLogger(__name__)
 
 _QUICK, _IDLE = 0.1, 2.0
 _AWAKE = 30.0
-_SYNC = 5.0
+_SYNC, _LONGEST = 5.0, 60.0
 _AGAIN = 1.0
-_TRIES = 300
-_DAILY = 3600.0
+_FETCHES, _TRIES = 10, 300
+_HOURLY = 3600.0
+
+_ENDING = 5.0
 
 _NOBODY = "0" * 64
 
@@ -84,12 +86,15 @@ class Agent:
     ) -> None:
         self._home, self._build, self._after, self._largest = home, build, after, largest
         self._desk = Desk(home)
-        self._members: dict[str, Member] = {}
+        self._members: Mapping[str, Member] = {}
         self._runs: dict[str, list[str]] = {}
-        self._stop = threading.Event()
-        self._synced = 0.0
-        self._looked = 0.0
-        self._unseen = True
+        self._one_at_a_time = threading.Lock()
+        self._stop, self._known = threading.Event(), threading.Event()
+        self._renewed, self._unseen = threading.Event(), threading.Event()
+        self._unseen.set()
+        self._looked = -_HOURLY
+        self._later: dict[str, float] = {}
+        self._broken: BaseException | None = None
         self.counts = Counts()
         self.connected = False
 
@@ -103,58 +108,98 @@ class Agent:
         self._stop.set()
 
     def run(self) -> None:
-        """Answers until :meth:`stop`, through whatever happens to the network.
+        """Answers until :meth:`Agent.stop`, through whatever happens to the network.
 
         Raises:
             LedgerDamaged: nothing can be charged any more.
         """
-        while not self._stop.is_set():
-            try:
-                self._online()
-            except (TransportError, TransportRefusal, MembershipError) as error:
-                self._lost(error)
+        beside = threading.Thread(target=self._beside, name="desk", daemon=True)
+        beside.start()
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._online()
+                except (TransportError, TransportRefusal, OSError) as error:
+                    self._lost(error)
+        finally:
+            self._stop.set()
+            beside.join(_ENDING)
         for member in self._members.values():
             member.close()
+        if self._broken is not None:
+            raise self._broken
 
     def _online(self) -> None:
-        """One time online: from the first connection to the first that fails."""
-        if renewed_if_due(self._home):
-            event(logger, "certificate renewed")
-        self._sync()
+        """One time online, which outlives connections; it ends when the coordinator refuses us."""
+        while not self._known.wait(_QUICK):
+            if self._stop.is_set():
+                return
+        self._renewed.clear()
         fleet = self._fleet()
         try:
             fleet.open()
             self._remember(fleet.node)
-            self._reached()
-            self._looked = time.monotonic()
-            while not self._stop.is_set() and time.monotonic() - self._looked < _DAILY:
-                self._step(fleet)
+            while not self._stop.is_set() and not self._renewed.is_set():
+                try:
+                    self._step(fleet)
+                except TransportError as error:
+                    self._lost(error)
         finally:
             fleet.close()
 
     def _step(self, fleet: Fleet) -> None:
-        if time.monotonic() - self._synced >= _SYNC:
-            self._sync()
         try:
             arrived = fleet.receive()
+            self._reached()
             if arrived is None:
-                self._show()
                 awake = time.time() - self.counts.last < _AWAKE
                 self._stop.wait(_QUICK if awake else _IDLE)
                 return
             self.counts.last = time.time()
-            data = fleet.content(arrived)
+            data = self._content(fleet, arrived)
         except WireError as error:
             self.counts.objections += 1
             event(logger, "no message of ours", logging.WARNING, why=str(error))
             return
         self._reply(fleet, arrived, self._answer(data))
 
-    def _show(self) -> None:
-        """Shows the ledger's head, when there is time for it."""
-        if self._unseen:
-            self._after()
-            self._unseen = False
+    def _content(self, fleet: Fleet, arrived: Arrived) -> bytes:
+        """What a message brings; it has been announced, and is not announced soon again."""
+        for _ in range(_FETCHES - 1):
+            try:
+                return fleet.content(arrived)
+            except TransportError:
+                if self._stop.wait(_AGAIN):
+                    raise
+        return fleet.content(arrived)
+
+    # What is said beside the rounds, which go on in the meantime: also where nobody answers there.
+
+    def _beside(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                self._renew()
+                self._sync()
+                if self._unseen.is_set():
+                    self._unseen.clear()
+                    self._after()
+                pause = _SYNC
+            except (MembershipError, TransportError, OSError) as error:
+                event(logger, "no word from the coordinator", logging.WARNING, why=_kind(error))
+                pause = min(2 * (pause or _AGAIN), _LONGEST if self._known.is_set() else _SYNC)
+            except BaseException as error:  # noqa: BLE001  it is raised where somebody sees it
+                self._broken = error
+                self._stop.set()
+
+    def _renew(self) -> None:
+        """Looks after our certificate now and then; with a new one we come online anew."""
+        if time.monotonic() - self._looked < _HOURLY:
+            return
+        if renewed_if_due(self._home):
+            event(logger, "certificate renewed")
+            self._renewed.set()
+        self._looked = time.monotonic()
 
     def _answer(self, data: bytes) -> bytes:
         """Ours, or a refusal."""
@@ -163,13 +208,13 @@ class Agent:
         except WireError:
             return self._refusal(RefusalCode.PLAN)
         if digest not in self._members:
-            self._sync()
+            self._sync_now()
         member = self._members.get(digest)
         if member is None:
             return self._refusal(RefusalCode.AGREEMENT)
         answer = member.answer(data)
         self._note(member, digest)
-        self._unseen = True
+        self._unseen.set()
         return answer
 
     def _refusal(self, code: RefusalCode) -> bytes:
@@ -218,38 +263,56 @@ class Agent:
             else:
                 return
 
+    def _sync_now(self) -> None:
+        """For an agreement that everybody may have signed a moment ago."""
+        try:
+            self._sync()
+        except (MembershipError, OSError) as error:
+            event(logger, "no word from the coordinator", logging.WARNING, why=_kind(error))
+
     def _sync(self) -> None:
         """Makes members of what all have signed, and drops those of runs that are over."""
-        self._synced = time.monotonic()
-        accepted = self._desk.accepted()
-        offers = {
-            offer.run: offer
-            for offer in self._desk.offers()
-            if offer.state in ("offered", "running") and accepted.get(offer.run) == offer.digests
-        }
-        for run in set(self._runs) - set(offers):
-            for digest in self._runs.pop(run):
-                self._members.pop(digest).close()
-            event(logger, "run is over", run=run)
-        for run, offer in offers.items():
-            if run not in self._runs and not offer.missing():
-                self._take(offer)
+        with self._one_at_a_time:
+            accepted = self._desk.accepted()
+            offers = {
+                offer.run: offer
+                for offer in self._desk.offers()
+                if offer.state in ("offered", "running")
+                and accepted.get(offer.run) == offer.digests
+            }
+            for run in set(self._runs) - set(offers):
+                self._drop(run)
+            for run, offer in offers.items():
+                if run not in self._runs and not offer.missing():
+                    self._take(offer)
+            self._known.set()
+
+    def _drop(self, run: str) -> None:
+        """Ends our part in a run that is over."""
+        over = self._runs.pop(run)
+        gone = [self._members[digest] for digest in over]
+        self._members = {key: one for key, one in self._members.items() if key not in over}
+        for member in gone:
+            member.close()
+        event(logger, "run is over", run=run)
 
     def _take(self, offer: Offer) -> None:
-        """Becomes a member of a run."""
+        """Becomes a member of a run; where that cannot be now, it is tried again later."""
+        if time.monotonic() < self._later.get(offer.run, 0.0):
+            return
         try:
             for one in offer.agreements:
                 one.check()
             self._desk.check(offer)
             made = self._build(offer)
-        except LedgerDamaged:
+            self._desk.keep(offer)
+        except (LedgerDamaged, MembershipError):
             raise
-        except FedcodeError as error:
-            event(logger, "cannot take part", logging.ERROR, run=offer.run, why=str(error))
-            self._runs[offer.run] = []
+        except (FedcodeError, OSError) as error:
+            event(logger, "cannot take part", logging.ERROR, run=offer.run, why=_words(error))
+            self._later[offer.run] = time.monotonic() + _LONGEST
             return
-        self._desk.keep(offer)
-        self._members |= made
+        self._members = {**self._members, **made}
         self._runs[offer.run] = list(made)
         event(logger, "takes part", run=offer.run)
 
@@ -271,9 +334,18 @@ class Agent:
             event(logger, "connected")
         self.connected = True
 
-    def _lost(self, error: FedcodeError) -> None:
+    def _lost(self, error: Exception) -> None:
         if self.connected:
-            event(logger, "connection lost", logging.WARNING, why=type(error).__name__)
+            event(logger, "connection lost", logging.WARNING, why=_kind(error))
         self.connected = False
         pause = _AGAIN if isinstance(error, TransportError) else 3 * _AGAIN
         self._stop.wait(pause)
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
+def _words(error: Exception) -> str:
+    """Why, where the words are our own."""
+    return str(error) if isinstance(error, FedcodeError) else _kind(error)
