@@ -38,7 +38,7 @@ app = typer.Typer(
 
 _MOST_LOST = 0.9
 
-_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_UPDATE_CHECK": "0"}
+_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 
 @app.command()

@@ -24,14 +24,17 @@ from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
 from fedcode_client.agent import Agent
+from fedcode_client.answering import Answering
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
 from fedcode_client.certificate import TRANSCRIPT
 from fedcode_client.connection import Unreachable, asking, connect
 from fedcode_client.home import Home
+from fedcode_client.lines import Straight
 from fedcode_client.offers import Offer
 from fedcode_client.ours import Ours, StartFiles
+from fedcode_client.supernode import Beside
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +47,16 @@ class Process:
 
     Args:
         home: the organization's folder.
+        supernode: whether requests come through a stock SuperNode, run beside us.
 
     Raises:
         ConfigError: no code is named, or its account is not there.
         MembershipError: we have not joined, or the coordinator cannot be reached now.
         LedgerDamaged: the ledger was set back.
-        RunError: the budget service does not start.
+        RunError: the budget service does not start, or a port is taken.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, supernode: bool = False) -> None:
         self._home, self._settings = home, home.settings()
         self._membership = home.membership()
         if self._settings.source is None:
@@ -65,8 +69,11 @@ class Process:
             self._ledger = self._closing.enter_context(RemoteLedger(channel))
             self._checked = self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
-            self.agent = Agent(home, self._build, self._countersign, largest=largest)
-            self._measured = Measured(self.agent)
+            self._answering = Answering(home, self._build)
+            self._beside = self._front(largest) if supernode else None
+            line = self._beside.line if self._beside else partial(Straight, home, largest)
+            self.agent = Agent(home, self._answering, line, self._countersign)
+            self._measured = Measured(self.agent, self._answering)
             local = local_app(self.health, self._measured.registry)
             self._local = Listener(local, "127.0.0.1", self._settings.local, None)
             self._closing.callback(self._local.stop)
@@ -88,14 +95,19 @@ class Process:
         """Of health and metrics, on loopback."""
         return self._local.port
 
+    @property
+    def command(self) -> list[str]:
+        """The SuperNode's, where there is one."""
+        return self._beside.command if self._beside else []
+
     def health(self) -> dict[str, Any]:
         """Whether the coordinator is reached, and what we take part in."""
         return {
             "ok": self.agent.connected,
             "member": self._membership.member,
-            "agreements": list(self.agent.agreements),
-            "answered": self.agent.counts.answered,
-            "refused": dict(self.agent.counts.refused),
+            "agreements": list(self._answering.agreements),
+            "answered": self._answering.counts.answered,
+            "refused": dict(self._answering.counts.refused),
         }
 
     def run(self) -> None:
@@ -131,6 +143,11 @@ class Process:
             event(logger, "waits for the coordinator", logging.WARNING)
             return False
         return True
+
+    def _front(self, largest: int) -> Beside:
+        made = Beside(self._home, largest, self._answering.bundle_refused)
+        self._closing.callback(made.stop)
+        return made
 
     def _countersign(self) -> None:
         """Shows the ledger's head; where the coordinator is away, the next time will do."""
@@ -188,14 +205,15 @@ class Measured:
 
     Args:
         agent: whose.
+        answering: what it answers.
 
     Attributes:
         registry: all of it.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, answering: Answering) -> None:
         self.registry = CollectorRegistry()
-        self._agent = agent
+        self._agent, self._answering = agent, answering
         gauges = {
             "fedcode_agent_connected": ("Whether the coordinator is reached.", self._connected),
             "fedcode_agent_agreements": ("Agreements that are answered for.", self._agreements),
@@ -210,13 +228,13 @@ class Measured:
         return float(self._agent.connected)
 
     def _agreements(self) -> float:
-        return float(len(self._agent.agreements))
+        return float(len(self._answering.agreements))
 
     def _answered(self) -> float:
-        return float(self._agent.counts.answered)
+        return float(self._answering.counts.answered)
 
     def _refused(self) -> float:
-        return float(sum(self._agent.counts.refused.values()))
+        return float(sum(self._answering.counts.refused.values()))
 
     def _objections(self) -> float:
-        return float(self._agent.counts.objections)
+        return float(self._answering.counts.objections)
