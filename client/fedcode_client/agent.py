@@ -9,16 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from fedcode.errors import (
-    FedcodeError,
-    MembershipError,
-    TransportError,
-    TransportRefusal,
-    WireError,
-)
+from fedcode.errors import MembershipError, TransportError, TransportRefusal, WireError
 from fedcode.logs import event
 from fedcode.transport.line import Arrived, Line
-from fedcode_client.answering import Answering
+from fedcode_client.answering import Answering, kind
 from fedcode_client.home import Home
 from fedcode_client.joining import renewed_if_due
 
@@ -28,7 +22,10 @@ _QUICK, _IDLE = 0.1, 2.0
 _AWAKE = 30.0
 _AGAIN = 1.0
 _TRIES = 300
-_DAILY = 3600.0
+_FETCHES = 10
+_HOURLY = 3600.0
+_SYNC, _LONGEST = 5.0, 60.0
+_ENDING = 5.0
 
 
 class Agent:
@@ -52,9 +49,11 @@ class Agent:
         after: Callable[[], None],
     ) -> None:
         self._home, self._answering, self._line, self._after = home, answering, line, after
-        self._stop = threading.Event()
-        self._looked = 0.0
-        self._unseen = True
+        self._stop, self._known = threading.Event(), threading.Event()
+        self._renewed, self._unseen = threading.Event(), threading.Event()
+        self._unseen.set()
+        self._looked = -_HOURLY
+        self._broken: BaseException | None = None
         self.connected = False
 
     def stop(self) -> None:
@@ -67,52 +66,93 @@ class Agent:
         Raises:
             LedgerDamaged: nothing can be charged any more.
         """
-        while not self._stop.is_set():
-            try:
-                self._online()
-            except (TransportError, TransportRefusal, MembershipError) as error:
-                self._lost(error)
+        beside = threading.Thread(target=self._beside, name="desk", daemon=True)
+        beside.start()
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._online()
+                except (TransportError, TransportRefusal, OSError) as error:
+                    self._lost(error)
+        finally:
+            self._stop.set()
+            beside.join(_ENDING)
         self._answering.close()
+        if self._broken is not None:
+            raise self._broken
 
     def _online(self) -> None:
-        """One time online: from the first connection to the first that fails."""
-        if renewed_if_due(self._home):
-            event(logger, "certificate renewed")
-        self._answering.sync()
+        """One time online, which outlives connections; it ends when the coordinator refuses us."""
+        while not self._known.wait(_QUICK):
+            if self._stop.is_set():
+                return
+        self._renewed.clear()
         line = self._line()
         try:
             line.open()
-            self._reached()
-            self._looked = time.monotonic()
-            while not self._stop.is_set() and time.monotonic() - self._looked < _DAILY:
-                self._step(line)
+            while not self._stop.is_set() and not self._renewed.is_set():
+                try:
+                    self._step(line)
+                except TransportError as error:
+                    self._lost(error)
         finally:
             line.close()
 
     def _step(self, line: Line) -> None:
-        if self._answering.due:
-            self._answering.sync()
         try:
             arrived = line.receive()
+            self._reached()
             if arrived is None:
-                self._show()
                 awake = time.time() - self._answering.counts.last < _AWAKE
                 self._stop.wait(_QUICK if awake else _IDLE)
                 return
             self._answering.counts.last = time.time()
-            data = line.content(arrived)
+            data = self._content(line, arrived)
         except WireError as error:
             self._answering.objected(error)
             return
         answer = self._answering.answer(data)
-        self._unseen = True
+        self._unseen.set()
         self._reply(line, arrived, answer)
 
-    def _show(self) -> None:
-        """Shows the ledger's head, when there is time for it."""
-        if self._unseen:
-            self._after()
-            self._unseen = False
+    def _content(self, line: Line, arrived: Arrived) -> bytes:
+        """What a message brings; it has been announced, and is not announced soon again."""
+        for _ in range(_FETCHES - 1):
+            try:
+                return line.content(arrived)
+            except TransportError:
+                if self._stop.wait(_AGAIN):
+                    raise
+        return line.content(arrived)
+
+    # What is said beside the rounds, which go on in the meantime: also where nobody answers there.
+
+    def _beside(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                self._renew()
+                self._answering.sync()
+                self._known.set()
+                if self._unseen.is_set():
+                    self._unseen.clear()
+                    self._after()
+                pause = _SYNC
+            except (MembershipError, TransportError, OSError) as error:
+                event(logger, "no word from the coordinator", logging.WARNING, why=kind(error))
+                pause = min(2 * (pause or _AGAIN), _LONGEST if self._known.is_set() else _SYNC)
+            except BaseException as error:  # noqa: BLE001  it is raised where somebody sees it
+                self._broken = error
+                self._stop.set()
+
+    def _renew(self) -> None:
+        """Looks after our certificate now and then; with a new one we come online anew."""
+        if time.monotonic() - self._looked < _HOURLY:
+            return
+        if renewed_if_due(self._home):
+            event(logger, "certificate renewed")
+            self._renewed.set()
+        self._looked = time.monotonic()
 
     def _reply(self, line: Line, arrived: Arrived, answer: bytes) -> None:
         """Sends an answer for as long as it can be of use."""
@@ -133,9 +173,9 @@ class Agent:
             event(logger, "connected")
         self.connected = True
 
-    def _lost(self, error: FedcodeError) -> None:
+    def _lost(self, error: Exception) -> None:
         if self.connected:
-            event(logger, "connection lost", logging.WARNING, why=type(error).__name__)
+            event(logger, "connection lost", logging.WARNING, why=kind(error))
         self.connected = False
         pause = _AGAIN if isinstance(error, TransportError) else 3 * _AGAIN
         self._stop.wait(pause)

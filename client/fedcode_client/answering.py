@@ -9,11 +9,18 @@ it is refused by a code. Why is for the organization's own log.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fedcode.errors import FedcodeError, LedgerDamaged, Misbehaviour, WireError
+from fedcode.errors import (
+    FedcodeError,
+    LedgerDamaged,
+    MembershipError,
+    Misbehaviour,
+    WireError,
+)
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.storage import write_json
@@ -23,7 +30,7 @@ from fedcode_client.offers import Desk, Offer
 
 logger = logging.getLogger(__name__)
 
-_SYNC = 5.0
+_LATER = 60.0
 
 _NOBODY = "0" * 64
 
@@ -51,6 +58,8 @@ class Counts:
 class Answering:
     """Our members of all agreements that we take part in now.
 
+    One thread answers, and another one may :meth:`sync` beside it.
+
     Args:
         home: the organization's folder.
         build: makes members of what was agreed on by all.
@@ -62,20 +71,16 @@ class Answering:
     def __init__(self, home: Home, build: Build) -> None:
         self._home, self._build = home, build
         self._desk = Desk(home)
-        self._members: dict[str, Member] = {}
+        self._members: Mapping[str, Member] = {}
         self._runs: dict[str, list[str]] = {}
-        self._synced = 0.0
+        self._later: dict[str, float] = {}
+        self._one_at_a_time = threading.Lock()
         self.counts = Counts()
 
     @property
     def agreements(self) -> tuple[str, ...]:
         """Digests of the agreements that are answered for now."""
         return tuple(self._members)
-
-    @property
-    def due(self) -> bool:
-        """Whether it is time to :meth:`sync` again."""
-        return time.monotonic() - self._synced >= _SYNC
 
     def close(self) -> None:
         """Ends all members."""
@@ -87,14 +92,13 @@ class Answering:
 
         Raises:
             LedgerDamaged: nothing can be charged any more.
-            MembershipError: the coordinator does not tell what has been agreed on.
         """
         try:
             digest = agreement_of(data)
         except WireError:
             return self._refusal(RefusalCode.PLAN)
         if digest not in self._members:
-            self.sync()
+            self._sync_now()
         member = self._members.get(digest)
         if member is None:
             return self._refusal(RefusalCode.AGREEMENT)
@@ -118,36 +122,53 @@ class Answering:
             LedgerDamaged: nothing can be charged any more.
             MembershipError: the coordinator cannot be reached, or does not let us in.
         """
-        self._synced = time.monotonic()
-        accepted = self._desk.accepted()
-        offers = {
-            offer.run: offer
-            for offer in self._desk.offers()
-            if offer.state in ("offered", "running") and accepted.get(offer.run) == offer.digests
-        }
-        for run in set(self._runs) - set(offers):
-            for digest in self._runs.pop(run):
-                self._members.pop(digest).close()
-            event(logger, "run is over", run=run)
-        for run, offer in offers.items():
-            if run not in self._runs and not offer.missing():
-                self._take(offer)
+        with self._one_at_a_time:
+            accepted = self._desk.accepted()
+            offers = {
+                offer.run: offer
+                for offer in self._desk.offers()
+                if offer.state in ("offered", "running")
+                and accepted.get(offer.run) == offer.digests
+            }
+            for run in set(self._runs) - set(offers):
+                self._drop(run)
+            for run, offer in offers.items():
+                if run not in self._runs and not offer.missing():
+                    self._take(offer)
+
+    def _sync_now(self) -> None:
+        """For an agreement that everybody may have signed a moment ago."""
+        try:
+            self.sync()
+        except (MembershipError, OSError) as error:
+            event(logger, "no word from the coordinator", logging.WARNING, why=kind(error))
+
+    def _drop(self, run: str) -> None:
+        """Ends our part in a run that is over."""
+        over = self._runs.pop(run)
+        gone = [self._members[digest] for digest in over]
+        self._members = {key: one for key, one in self._members.items() if key not in over}
+        for member in gone:
+            member.close()
+        event(logger, "run is over", run=run)
 
     def _take(self, offer: Offer) -> None:
-        """Becomes a member of a run."""
+        """Becomes a member of a run; where that cannot be now, it is tried again later."""
+        if time.monotonic() < self._later.get(offer.run, 0.0):
+            return
         try:
             for one in offer.agreements:
                 one.check()
             self._desk.check(offer)
             made = self._build(offer)
-        except LedgerDamaged:
+            self._desk.keep(offer)
+        except (LedgerDamaged, MembershipError):
             raise
-        except FedcodeError as error:
-            event(logger, "cannot take part", logging.ERROR, run=offer.run, why=str(error))
-            self._runs[offer.run] = []
+        except (FedcodeError, OSError) as error:
+            event(logger, "cannot take part", logging.ERROR, run=offer.run, why=_words(error))
+            self._later[offer.run] = time.monotonic() + _LATER
             return
-        self._desk.keep(offer)
-        self._members |= made
+        self._members = {**self._members, **made}
         self._runs[offer.run] = list(made)
         event(logger, "takes part", run=offer.run)
 
@@ -182,3 +203,13 @@ class Answering:
                 folder / f"{int(time.time())}-{digest[:12]}.json",
                 {"culprit": proof.culprit, "what": str(proof), "evidence": evidence},
             )
+
+
+def kind(error: Exception) -> str:
+    """What may be said of an error whose words may be anybody's."""
+    return type(error).__name__
+
+
+def _words(error: Exception) -> str:
+    """Why, where the words are our own."""
+    return str(error) if isinstance(error, FedcodeError) else kind(error)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -14,9 +15,11 @@ import grpc
 from prometheus_client import CollectorRegistry, Gauge
 
 from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
+from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
+from fedcode.storage import append_line
 from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
@@ -25,7 +28,8 @@ from fedcode_client.answering import Answering
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
-from fedcode_client.connection import asking, connect
+from fedcode_client.certificate import TRANSCRIPT
+from fedcode_client.connection import Unreachable, asking, connect
 from fedcode_client.home import Home
 from fedcode_client.lines import Straight
 from fedcode_client.offers import Offer
@@ -34,7 +38,7 @@ from fedcode_client.supernode import Beside
 
 logger = logging.getLogger(__name__)
 
-_ROOM = 2 << 20
+_AGAIN = 3.0
 _LEAST = 64 << 20
 
 
@@ -58,11 +62,12 @@ class Process:
         if self._settings.source is None:
             raise ConfigError(f"{home.toml} names no source", 'write source = "path:DIR" there')
         self._ours: Ours | None = None
+        self._stop = threading.Event()
         self._closing = ExitStack()
         try:
             channel = self._closing.enter_context(connects(home, Role.TRAINER))
             self._ledger = self._closing.enter_context(RemoteLedger(channel))
-            self._check_ledger()
+            self._checked = self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
             self._answering = Answering(home, self._build)
             self._beside = self._front(largest) if supernode else None
@@ -106,20 +111,43 @@ class Process:
         }
 
     def run(self) -> None:
-        """Until :meth:`Agent.stop`."""
+        """Until :meth:`stop`.
+
+        Raises:
+            LedgerDamaged: the ledger was set back, or is found damaged on the way.
+        """
         event(logger, "up", member=self._membership.member)
-        self.agent.run()
+        while not self._checked and not self._stop.wait(_AGAIN):
+            self._checked = self._check_ledger()
+        if self._checked:
+            self.agent.run()
+
+    def stop(self) -> None:
+        """Ends :meth:`run` when what is being answered is answered."""
+        self._stop.set()
+        self.agent.stop()
+
+    def _check_ledger(self) -> bool:
+        """Whether it is known not to be behind what the coordinator has countersigned.
+
+        Nothing is answered before; a coordinator that is away is waited for.
+
+        Raises:
+            LedgerDamaged: it is behind.
+        """
+        try:
+            with connect(self._home) as opened, asking(self._membership.address):
+                stub = stubs.EnrollmentStub(opened)
+                witness.check(self._ledger, stub, self._membership.coordinator)
+        except Unreachable:
+            event(logger, "waits for the coordinator", logging.WARNING)
+            return False
+        return True
 
     def _front(self, largest: int) -> Beside:
         made = Beside(self._home, largest, self._answering.bundle_refused)
         self._closing.callback(made.stop)
         return made
-
-    def _check_ledger(self) -> None:
-        """That it is not behind what the coordinator has countersigned."""
-        with connect(self._home) as opened, asking(self._membership.address):
-            stub = stubs.EnrollmentStub(opened)
-            witness.check(self._ledger, stub, self._membership.coordinator)
 
     def _countersign(self) -> None:
         """Shows the ledger's head; where the coordinator is away, the next time will do."""
@@ -153,6 +181,7 @@ class Process:
                 self._membership.member,
                 memory_mib=self._settings.memory_mib,
             )
+            one.confirmed = partial(append_line, folder.parent / TRANSCRIPT)
             made[signed.agreement.digest()] = one
         event(logger, "ready", run=offer.run, seconds=round(time.monotonic() - start, 1))
         return made
@@ -162,7 +191,10 @@ class Process:
         source = self._settings.source
         if self._ours is None and source is not None:
             self._ours = Ours.read(
-                self._membership.member, source, self._settings.max_tokens, self._settings.threads
+                self._membership.member,
+                anchored(source, self._home.root),
+                self._settings.max_tokens,
+                self._settings.threads,
             )
         assert self._ours is not None
         return self._ours

@@ -79,6 +79,7 @@ class Line:
 
     def __init__(self, calls: Calls, whom: str, largest: int) -> None:
         self._calls, self._whom, self._largest = calls, whom, largest
+        self._replied: tuple[Arrived, bytes, Message] | None = None
 
     def open(self) -> None:
         """Requests may come from now on.
@@ -135,7 +136,7 @@ class Line:
         return data
 
     def reply(self, arrived: Arrived, data: bytes) -> None:
-        """Sends the answer; once more where a connection breaks, until it is there.
+        """Sends the answer; where a connection breaks, the same again is what was missing of it.
 
         Raises:
             WireError: it has more bytes than any answer.
@@ -144,7 +145,17 @@ class Line:
         """
         if len(data) > self._largest:
             raise WireError("an answer of more bytes than any")
-        self._send(arrived, Message(pack(data), reply_to=arrived.message))
+        self._send(arrived, self._replying(arrived, data))
+        self._replied = None
+
+    def _replying(self, arrived: Arrived, data: bytes) -> Message:
+        """One message however often it is sent: the SuperLink takes no second one for a request."""
+        before = self._replied
+        if before is not None and before[0] is arrived and before[1] == data:
+            return before[2]
+        made = Message(pack(data), reply_to=arrived.message)
+        self._replied = arrived, data, made
+        return made
 
     def _fetch(self, arrived: Arrived) -> dict[str, bytes]:
         """The bytes of all objects of a message."""

@@ -26,7 +26,9 @@ _KEEP = 20.0
 """Seconds between two signs of life of a run."""
 
 _FAR_AWAY = 60.0
-_RESEND = 10.0
+_RESEND, _SELDOM = 5.0, 80.0
+"""Seconds until what was not taken is sent again: twice as many each time, for a slow line."""
+
 _POLL = 0.05
 _LOOK = 1.0
 
@@ -93,6 +95,7 @@ class _Asked:
         activated: the node's start that it was sent to; empty while it is not known.
         away: since when the node is offline; None while it is not.
         taken: whether the last copy has arrived whole.
+        patience: seconds until it must have.
     """
 
     message: Message = field(repr=False)
@@ -101,6 +104,7 @@ class _Asked:
     activated: str = ""
     away: float | None = None
     taken: bool = False
+    patience: float = _RESEND
 
 
 class LinkGrid(Grid):
@@ -232,7 +236,9 @@ class LinkGrid(Grid):
                 continue
             if not one.taken:
                 one.taken = any(self._store.taken(identity) for identity in one.sent)
-            lost = not one.taken and now - one.since >= _RESEND
+            lost = not one.taken and now - one.since >= one.patience
+            if lost:
+                one.patience = min(2 * one.patience, _SELDOM)
             if lost or not one.since or one.activated != online[node]:
                 self._send(node, one, online)
 

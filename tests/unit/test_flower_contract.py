@@ -54,6 +54,18 @@ CALLED = {
     "flwr.server.superlink.linkstate:LinkState.create_node": [
         "owner_aid", "owner_name", "public_key", "heartbeat_interval", "name",
     ],
+    "flwr.server.superlink.linkstate:LinkState.acknowledge_node_heartbeat": [
+        "node_id", "heartbeat_interval",
+    ],
+    "flwr.server.superlink.fleet.vce.vce_api:start_vce": [
+        "backend_name", "backend_config_json_stream", "app_dir", "is_app", "f_stop", "run",
+        "metrics", "client_app", "state_factory", "existing_nodes_mapping",
+    ],
+    "flwr.superlink.grid:InMemoryGrid": ["state_factory", "pull_interval"],
+    "flwr.server.superlink.linkstate:LinkStateFactory": [
+        "database", "federation_manager", "objectstore_factory",
+    ],
+    "flwr.server.superlink.linkstate.in_memory_linkstate:RunRecord": ["run"],
     "flwr.server.superlink.linkstate:LinkState.delete_node": ["owner_aid", "node_id"],
     "flwr.server.superlink.linkstate:LinkState.get_node_info": ["node_ids"],
     "flwr.server.superlink.linkstate:LinkState.get_node_id_by_public_key": ["public_key"],

@@ -96,7 +96,7 @@ def up(
     configure(found.log / "client.log")
     with Process(found, supernode=supernode) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: process.agent.stop())
+            signal.signal(number, lambda *_: process.stop())
         member = found.membership()
         if as_json:
             beside = {"supernode": process.command} if supernode else {}
