@@ -202,9 +202,23 @@ class LinkGrid(Grid):
                 self._again(asked, self._look(asked, now), now)
             if asked:
                 self._stop.wait(_POLL)
-        self._store.drop({identity for one in every for identity in one.sent}, answered)
+        sent = {identity for one in every for identity in one.sent}
+        self._store.drop(sent, answered | self._half_there(sent))
         if self._stop.is_set():
             raise Interrupted("stopped while members were asked")
+
+    def _half_there(self, sent: set[str]) -> set[str]:
+        """Replies to ``sent`` that nobody waits for any more; they are forgotten here."""
+        for reply in self._store.replies(self._run_id, sent) if sent else ():
+            self._waiting[reply.metadata.message_id] = reply
+        found = {
+            identity
+            for identity, reply in self._waiting.items()
+            if reply.metadata.reply_to_message_id in sent
+        }
+        for identity in found:
+            del self._waiting[identity]
+        return found
 
     def _collect(self, asked: dict[int, _Asked]) -> list[Message]:
         """Replies that have come; their nodes are not waited for any more."""
@@ -212,9 +226,11 @@ class LinkGrid(Grid):
         found = []
         for reply in self.pull_messages(owner):
             node = owner[reply.metadata.reply_to_message_id]
+            if node not in asked:
+                continue  # another copy's
             if reply.has_error() and reply.metadata.src_node_id != node:
                 asked[node].since = 0.0  # Flower's word for a node that is away
-            elif node in asked:
+            else:
                 found.append(reply)
                 del asked[node]
         return found
