@@ -18,7 +18,7 @@ from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
-from fedcode.storage import append_line
+from fedcode.storage import alone, append_line
 from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
@@ -34,6 +34,7 @@ from fedcode_client.ours import Ours, StartFiles
 
 logger = logging.getLogger(__name__)
 
+_STATUS = "`fedcode-client status` says more"
 _ROOM = 2 << 20
 _LEAST = 64 << 20
 
@@ -48,7 +49,7 @@ class Process:
         ConfigError: no code is named, or its account is not there.
         MembershipError: we have not joined, or the coordinator cannot be reached now.
         LedgerDamaged: the ledger was set back.
-        RunError: the budget service does not start.
+        RunError: it is up already, or the budget service does not start.
     """
 
     def __init__(self, home: Home) -> None:
@@ -59,6 +60,7 @@ class Process:
         self._ours: Ours | None = None
         self._closing = ExitStack()
         try:
+            self._closing.enter_context(alone(home.state / "up.lock", _STATUS))
             channel = self._closing.enter_context(connects(home, Role.TRAINER))
             self._ledger = self._closing.enter_context(RemoteLedger(channel))
             self._check_ledger()

@@ -4,20 +4,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any, Self
 
 from fedcode.agreement import Agreement
 from fedcode.errors import FedcodeError, Interrupted, RunError
 from fedcode.logs import event
 from fedcode.rounds.coordinator import Outcome
+from fedcode.storage import alone
 from fedcode.transport.front import Front, Listener
 from fedcode.transport.local import local_app
 from fedcode.transport.superlink import SuperLink
@@ -34,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK = 0.5
 _DAY = 86_400.0
+_STATUS = "`fedcode-server status` says more"
 
 
 class Process:
@@ -51,7 +49,7 @@ class Process:
         self._stop, self._halt = threading.Event(), threading.Event()
         self._closing = ExitStack()
         try:
-            self._closing.enter_context(alone(home.state / "up.lock"))
+            self._closing.enter_context(alone(home.state / "up.lock", _STATUS))
             self._start()
         except BaseException:
             self._closing.close()
@@ -165,8 +163,8 @@ class Process:
         try:
             carrying.run()
         except Interrupted:
-            if self._stop.is_set():
-                return  # the next process goes on with it
+            if self._stop.is_set() or not self._to_be_stopped(row):
+                return  # it is gone on with: by the next process, or at once
             state = STOPPED
         except FedcodeError as error:
             state, note = FAILED, str(error)
@@ -174,6 +172,11 @@ class Process:
             state, note = FAILED, type(error).__name__
         self.runs.move(row.name, state, note)
         event(logger, "run ended", run=row.name, state=state)
+
+    def _to_be_stopped(self, row: Row) -> bool:
+        """Whether a person wants it: what was noticed may have been of the run before."""
+        now = self.runs.get(row.name)
+        return now is not None and now.stop
 
     def _tell(self, task: str, outcome: Outcome) -> None:
         self._measured.round(task, outcome)
@@ -211,23 +214,3 @@ class Process:
 
     def _folder(self, row: Row) -> RunFolder:
         return RunFolder(self._home.runs / row.name)
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Holds a lock that the system lets go of when the process ends, however it does.
-
-    Raises:
-        RunError: another process holds it.
-    """
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError("it is up already", "`fedcode-server status` says more") from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(handle)
