@@ -30,7 +30,7 @@ from fedcode_server.settings import Home
 logger = logging.getLogger(__name__)
 
 _LOOK = 0.5
-_DAY = 86_400.0
+_COUNT, _DAY = 5.0, 86_400.0
 _STATUS = "`fedcode-server status` says more"
 
 
@@ -102,7 +102,7 @@ class Process:
     def wait(self) -> None:
         """Until :meth:`stop`."""
         while not self._stop.wait(_LOOK):
-            if not self._rounds.is_alive():
+            if not (self._rounds.is_alive() and self._watch.is_alive()):
                 raise RunError("the rounds have ended unexpectedly", "the log says where")
 
     def stop(self) -> None:
@@ -203,8 +203,11 @@ class Process:
 
     def _watching(self) -> None:
         """Looks for what a person wants, and for certificates that end."""
-        renewed = time.monotonic()
+        renewed = counted = time.monotonic()
         while not self._stop.wait(_LOOK):
+            if time.monotonic() - counted > _COUNT:
+                counted = time.monotonic()
+                self.health()  # which tells the metrics who is there
             if any(row.stop and row.state == RUNNING for row in self.runs.all()):
                 self._halt.set()
             if time.monotonic() - renewed > _DAY:

@@ -35,7 +35,7 @@ COORDINATOR = {
     "weights": "fedcode_server.runs save_tensors",
 }
 AGENT = {
-    "sync": "fedcode_client.agent Agent _sync",
+    "sync": "fedcode_client.answering Answering sync",
     "take": "fedcode.transport.fleet Fleet content",
     "answer": "fedcode.rounds.member Member answer",
     "begin": "fedcode.rounds.member Member _begin",

@@ -95,16 +95,19 @@ def test_a_coordinator_that_starts_again_is_found_again(net: Network) -> None:
 
 
 def test_who_does_not_answer_in_time_is_not_waited_for(net: Network) -> None:
-    slow, quick = net.member("slow", lambda _: time.sleep(3) or b"late"), net.member("quick", echo)
-    assert asked(net, [slow.node, quick.node], b"one", 1.5) == {quick.node: b"heard one"}
+    slow, quick = net.member("slow", lambda _: time.sleep(9) or b"late"), net.member("quick", echo)
+    for one in (slow, quick):
+        one.online()
+    assert asked(net, [slow.node, quick.node], b"one", 5) == {quick.node: b"heard one"}
     slow.stop()
     quick.stop()
 
 
 def test_a_late_answer_is_never_taken_for_the_next_one(net: Network) -> None:
-    member = net.member("slow", lambda data: time.sleep(1.5) or data)
-    assert asked(net, [member.node], b"one", 0.7) == {}
-    assert asked(net, [member.node], b"two", 20) == {member.node: b"two"}
+    member = net.member("slow", lambda data: time.sleep(3) or data)
+    member.online()
+    assert asked(net, [member.node], b"one", 1.5) == {}
+    assert asked(net, [member.node], b"two", 30) == {member.node: b"two"}
     member.stop()
 
 

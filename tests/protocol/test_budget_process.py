@@ -80,8 +80,8 @@ def test_a_second_service_says_so_in_one_line_and_the_first_ends_cleanly(home) -
         )
         first.send_signal(signal.SIGTERM)
         out, err = first.communicate(timeout=30)
-    assert (first.returncode, out) == (0, "")
-    assert err.startswith("serving the ledger at 127.0.0.1:")
+    assert (first.returncode, err) == (0, "")
+    assert out.startswith("serving the ledger at 127.0.0.1:")
 
 
 def test_a_service_ends_with_the_program_that_has_started_it(home) -> None:

@@ -22,6 +22,7 @@ from flwr.supercore.constant import (
 )
 from flwr.supercore.constant import NodeStatus as _NodeStatus
 from flwr.supercore.error import http_error_translator
+from flwr.supercore.fab import Fab
 from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
 from flwr.superlink.config_loader import get_objectstore_linkstate_factories
 from flwr.superlink.federation import NoOpFederationManager
@@ -30,6 +31,7 @@ from flwr.superlink.routers.fleet.router import router
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
+from fedcode.transport.bundle import DIGEST, EMPTY, NAME, VERSION
 from fedcode.transport.internals.common import ObjectTree, objects_of
 
 ONLINE = _NodeStatus.ONLINE
@@ -104,11 +106,15 @@ class LinkStore:
     # Runs.
 
     def begin(self) -> tuple[int, int]:
-        """A new run after the end of all others, and the task that keeps it running."""
+        """A new run after the end of all others, and the task that keeps it running.
+
+        It names the bundle without app, which a stock SuperNode asks for.
+        """
         for old in self._state.get_run_info():
             self._state.stop_run(old.run_id)
+        self._state.store_fab(Fab(DIGEST, EMPTY, {}))
         run = self._state.create_run(
-            None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
+            NAME, VERSION, DIGEST, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
         )
         (made,) = self._state.get_run_info(run_ids=[run])
         task = made.primary_task_id
