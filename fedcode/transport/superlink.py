@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from flwr.serverapp import Grid
 
 from fedcode.errors import Interrupted
 from fedcode.transport.internals.common import SUPERLINK_NODE_ID, Run, identify, inflated, parts
-from fedcode.transport.internals.superlink import LinkStore
+from fedcode.transport.internals.superlink import LinkStore, Unwritable
 
 _KEEP = 20.0
 """Seconds between two signs of life of a run."""
@@ -77,11 +78,13 @@ class SuperLink:
         """Ends the run: what nodes still send for it is not taken."""
         self._stopped.set()
         self._keeper.join()
-        self._store.end(self._run)
+        with suppress(Unwritable):  # a process that begins ends all runs before
+            self._store.end(self._run)
 
     def _keep(self, task: int) -> None:
         while not self._stopped.wait(_KEEP):
-            self._store.keep(task)
+            with suppress(Unwritable):  # the next one is in time, too
+                self._store.keep(task)
 
 
 @dataclass(slots=True)

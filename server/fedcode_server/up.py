@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Self
+
+from sqlalchemy.exc import OperationalError
 
 from fedcode.agreement import Agreement
 from fedcode.errors import FedcodeError, Interrupted, RunError
@@ -30,6 +33,7 @@ from fedcode_server.settings import Home
 logger = logging.getLogger(__name__)
 
 _LOOK = 0.5
+_AGAIN = 2.0
 _COUNT, _DAY = 5.0, 86_400.0
 _STATUS = "`fedcode-server status` says more"
 
@@ -128,11 +132,17 @@ class Process:
 
     def _carry_out(self) -> None:
         while not self._stop.is_set():
-            row = self._next()
-            if row is None:
-                self._stop.wait(_LOOK)
-                continue
-            self._one(row)
+            try:
+                row = self._next()
+                if row is not None:
+                    self._one(row)
+                    continue
+            except (OSError, OperationalError) as error:
+                if not _no_room(error):
+                    raise
+                event(logger, "cannot write", logging.ERROR, error=type(error).__name__)
+                self._stop.wait(_AGAIN)
+            self._stop.wait(_LOOK)
 
     def _next(self) -> Row | None:
         """A run that was begun, or that everybody has signed."""
@@ -168,7 +178,9 @@ class Process:
             state = STOPPED
         except FedcodeError as error:
             state, note = FAILED, str(error)
-        except Exception as error:  # noqa: BLE001  a run that fails must not end the process
+        except Exception as error:
+            if _no_room(error):
+                raise  # it goes on when there is room
             state, note = FAILED, type(error).__name__
         self.runs.move(row.name, state, note)
         event(logger, "run ended", run=row.name, state=state)
@@ -207,9 +219,11 @@ class Process:
         while not self._stop.wait(_LOOK):
             if time.monotonic() - counted > _COUNT:
                 counted = time.monotonic()
-                self.health()  # which tells the metrics who is there
-            if any(row.stop and row.state == RUNNING for row in self.runs.all()):
-                self._halt.set()
+                with suppress(OperationalError):
+                    self.health()  # which tells the metrics who is there
+            with suppress(OperationalError):
+                if any(row.stop and row.state == RUNNING for row in self.runs.all()):
+                    self._halt.set()
             if time.monotonic() - renewed > _DAY:
                 renewed = time.monotonic()
                 self._home.server_chain()
@@ -217,3 +231,9 @@ class Process:
 
     def _folder(self, row: Row) -> RunFolder:
         return RunFolder(self._home.runs / row.name)
+
+
+def _no_room(error: Exception) -> bool:
+    """Whether it is the disk's fault: what could not be written is as it was before."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    return isinstance(error, OperationalError) or getattr(error, "errno", None) in full

@@ -121,20 +121,13 @@ def _child(pid: int) -> int:
     return child
 
 
-def test_a_coordinator_that_cannot_write_ends_loudly_and_goes_on_when_it_can(made: Stage) -> None:
-    process = made.processes["coordinator"]
-    before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2048, before[1]))
-    time.sleep(5)
-    ended = process.poll()
-    if ended is None:
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
-        time.sleep(2)
-        ended = process.poll()
-    if ended is not None:
-        assert ended == 2
-        made.start("coordinator")
-    if made.state() != RUNNING:
-        with Registry.open(made.coordinator.registry) as registry:
-            Runs(registry.database).move(RUN, RUNNING)
+def test_a_coordinator_that_cannot_write_goes_on_when_it_can(made: Stage) -> None:
+    number = made.processes["coordinator"].pid
+    before = resource.prlimit(number, resource.RLIMIT_FSIZE)
+    resource.prlimit(number, resource.RLIMIT_FSIZE, (2048, before[1]))
+    made.until("a complaint", lambda: "cannot write" in made.said())
+    begun = made.rounds()
+    resource.prlimit(number, resource.RLIMIT_FSIZE, before)
+    made.until("another round", lambda: made.rounds() > begun)
+    assert made.state() == RUNNING
     goes_on(made)
