@@ -7,6 +7,7 @@ Their training is noise alone (``tests.campaigns.quick``), so that a round takes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -22,6 +23,7 @@ import numpy as np
 from fedcode.budgets import calibrated
 from fedcode.certificates import Invitation
 from fedcode.corpus import digest_of, save_public
+from fedcode.errors import MembershipError
 from fedcode.federation import load
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.rounds.checkpoints import load_state
@@ -108,7 +110,6 @@ class Stage:
         settings: of rounds, at the coordinator.
 
     Attributes:
-        dooms: the folder of each process, where it is told when to end, and keeps what it released.
         processes: that go on.
         proxies: of the ports that agents call.
     """
@@ -131,10 +132,18 @@ class Stage:
         self.ports = {"enrolment": enrolment, "fleet": fleet, "local": local}
         self.coordinator = TheirHome(folder / "coordinator")
         self.homes = {name: OurHome(folder / name) for name in names}
-        self._found({**SERVES, **settings})
+        self.federation = folder / "federation.toml"
+        try:
+            self._begin(rounds, {**SERVES, **settings}, proxied=proxied)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, rounds: int, settings: dict[str, float], *, proxied: bool) -> None:
+        names = self.names
+        self._found(settings)
         self.start("coordinator")
         self.until("the coordinator", self.healthy)
-        self.federation = folder / "federation.toml"
         organizations = "".join(f'\n[[organizations]]\nname = "{name}"' for name in names)
         text = FEDERATION.format(delta=DELTA, task=TASK, rounds=rounds, organizations=organizations)
         self.federation.write_text(text, encoding="utf-8")
@@ -164,7 +173,7 @@ class Stage:
         )
         with Registry.open(self.coordinator.registry) as registry:
             registry.invite(invitation, name, approve=True)
-        joining.join(home, joining.Ticket(invitation, "127.0.0.1", self.ports["enrolment"]))
+        self._enrol(home, joining.Ticket(invitation, "127.0.0.1", self.ports["enrolment"]))
         code = home.root.with_name(f"{name}-code")
         code.mkdir()
         (code / "ours.py").write_text(CODE.format(len(name)), encoding="utf-8")
@@ -177,6 +186,15 @@ class Stage:
                 order=calibrated(load(self.federation)).filter.order,
                 delta=DELTA,
             )
+
+    @staticmethod
+    def _enrol(home: OurHome, ticket: joining.Ticket) -> None:
+        """Again where a busy machine has not heard of the invitation yet."""
+        for _ in range(20):
+            with contextlib.suppress(MembershipError):
+                joining.join(home, ticket)
+                return
+        joining.join(home, ticket)
 
     def asset(self, name: str) -> str:
         return f"folder:{self.names.index(name):032x}"
@@ -249,7 +267,7 @@ class Stage:
             proxy.close()
         self._log.close()
 
-    def until(self, what: str, done: Callable[[], object], seconds: float = 60) -> None:
+    def until(self, what: str, done: Callable[[], object], seconds: float = 180) -> None:
         """Waits; what dies in the meantime without being told to is a failure."""
         end = time.monotonic() + seconds
         while not done():
@@ -273,7 +291,7 @@ class Stage:
 
     # Deaths.
 
-    def kill(self, party: str, doom: Doom, seconds: float = 60, *, then: int | None = 1) -> None:
+    def kill(self, party: str, doom: Doom, seconds: float = 180, *, then: int | None = 1) -> None:
         """Lets a party end where ``doom`` says, starts it again, and waits for rounds.
 
         Args:

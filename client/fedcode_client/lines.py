@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
+from fedcode.storage import write_atomically
 from fedcode.transport.fleet import Fleet
 from fedcode_client.home import Home, joined
 
@@ -21,14 +23,22 @@ class Straight(Fleet):
     def __init__(self, home: Home, largest: int) -> None:
         membership = home.membership()
         self._path = home.state / "node"
-        before = int(self._path.read_text(encoding="ascii")) if self._path.exists() else 0
+        before = _node(self._path)
         address = joined(membership.host, membership.fleet)
         super().__init__(address, tls(home), home.node_key(), largest=largest, before=before)
 
     def open(self) -> None:
         """See :class:`Line`."""
         super().open()
-        self._path.write_text(str(self.node), encoding="ascii")
+        write_atomically(self._path, str(self.node).encode())
+
+
+def _node(path: Path) -> int:
+    """Who we were when we were online last; 0 where that is not known, which costs no more."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
 
 
 def tls(home: Home) -> ssl.SSLContext:

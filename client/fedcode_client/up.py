@@ -19,7 +19,7 @@ from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
-from fedcode.storage import append_line
+from fedcode.storage import alone, append_line
 from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
@@ -38,6 +38,7 @@ from fedcode_client.supernode import Beside
 
 logger = logging.getLogger(__name__)
 
+_STATUS = "`fedcode-client status` says more"
 _AGAIN = 3.0
 _LEAST = 64 << 20
 
@@ -53,7 +54,7 @@ class Process:
         ConfigError: no code is named, or its account is not there.
         MembershipError: we have not joined, or the coordinator cannot be reached now.
         LedgerDamaged: the ledger was set back.
-        RunError: the budget service does not start, or a port is taken.
+        RunError: it is up already, the budget service does not start, or a port is taken.
     """
 
     def __init__(self, home: Home, *, supernode: bool = False) -> None:
@@ -65,6 +66,7 @@ class Process:
         self._stop = threading.Event()
         self._closing = ExitStack()
         try:
+            self._closing.enter_context(alone(home.state / "up.lock", _STATUS))
             channel = self._closing.enter_context(connects(home, Role.TRAINER))
             self._ledger = self._closing.enter_context(RemoteLedger(channel))
             self._checked = self._check_ledger()

@@ -118,7 +118,7 @@ def test_the_coordinator_dies_at_every_step(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_agent_dies_at_every_step(tmp_path: Path) -> None:
     names = ("a", "b", "c", "d")
-    with stage(tmp_path, names=names, rounds=4 * len(AT_AGENT)) as made:
+    with stage(tmp_path, names=names, rounds=4 * len(AT_AGENT), lost_in_a_row=99) as made:
         for number, doom in enumerate(AT_AGENT):
             made.kill(names[number % len(names)], doom)
             made.check()

@@ -28,6 +28,7 @@ from flwr.superlink.config_loader import get_objectstore_linkstate_factories
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from flwr.superlink.routers.fleet.router import router
+from sqlalchemy.exc import OperationalError
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
@@ -35,6 +36,9 @@ from fedcode.transport.bundle import DIGEST, EMPTY, NAME, VERSION
 from fedcode.transport.internals.common import ObjectTree, objects_of
 
 ONLINE = _NodeStatus.ONLINE
+
+Unwritable = OperationalError
+"""Flower's state cannot be read or written now."""
 
 
 @dataclass(frozen=True, slots=True)
