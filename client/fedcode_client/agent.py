@@ -8,6 +8,7 @@ signed, or it is refused by a code. Why is for the organization's own log.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import ssl
 import threading
@@ -18,7 +19,6 @@ from dataclasses import dataclass, field
 from fedcode.errors import (
     FedcodeError,
     LedgerDamaged,
-    MembershipError,
     Misbehaviour,
     TransportError,
     TransportRefusal,
@@ -26,7 +26,8 @@ from fedcode.errors import (
 )
 from fedcode.logs import event
 from fedcode.rounds.member import Member
-from fedcode.storage import write_json
+from fedcode.signing import canonical
+from fedcode.storage import write_atomically, write_json
 from fedcode.transport.fleet import Arrived, Fleet
 from fedcode.wire import Refusal, RefusalCode, agreement_of, encode, sign
 from fedcode_client.home import Home, joined
@@ -111,7 +112,9 @@ class Agent:
         while not self._stop.is_set():
             try:
                 self._online()
-            except (TransportError, TransportRefusal, MembershipError) as error:
+            except LedgerDamaged:
+                raise
+            except FedcodeError as error:
                 self._lost(error)
         for member in self._members.values():
             member.close()
@@ -198,11 +201,11 @@ class Agent:
             proof = member.objection
             event(logger, "misbehaviour proved", logging.ERROR, of=proof.culprit, what=str(proof))
             evidence = [one.hex() for one in proof.evidence]
-            folder = self._home.state / "evidence"
-            write_json(
-                folder / f"{int(time.time())}-{digest[:12]}.json",
-                {"culprit": proof.culprit, "what": str(proof), "evidence": evidence},
-            )
+            said = {"culprit": proof.culprit, "what": str(proof), "evidence": evidence}
+            name = hashlib.sha256(canonical(said)).hexdigest()[:16]  # the same proof, one file
+            path = self._home.state / "evidence" / f"{digest[:12]}-{name}.json"
+            if not path.exists():
+                write_json(path, said)
 
     def _reply(self, fleet: Fleet, arrived: Arrived, answer: bytes) -> None:
         """Sends an answer for as long as it can be of use."""
@@ -244,8 +247,10 @@ class Agent:
             made = self._build(offer)
         except LedgerDamaged:
             raise
-        except FedcodeError as error:
-            event(logger, "cannot take part", logging.ERROR, run=offer.run, why=str(error))
+        except Exception as error:  # noqa: BLE001  settings can ask for what no machine can do
+            why = {"why": str(error)} if isinstance(error, FedcodeError) else {}
+            kind = type(error).__name__
+            event(logger, "cannot take part", logging.ERROR, run=offer.run, error=kind, **why)
             self._runs[offer.run] = []
             return
         self._desk.keep(offer)
@@ -264,7 +269,7 @@ class Agent:
         return Fleet(address, tls, home.node_key(), largest=self._largest, before=before)
 
     def _remember(self, node: int) -> None:
-        (self._home.state / "node").write_text(str(node), encoding="ascii")
+        write_atomically(self._home.state / "node", str(node).encode())
 
     def _reached(self) -> None:
         if not self.connected:

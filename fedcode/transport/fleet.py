@@ -10,19 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
-from flwr.app import Error, Message, MessageType
+from flwr.app import Error, Message, MessageType, RecordDict
 
-from fedcode.errors import TransportError, TransportRefusal, WireError
+from fedcode.errors import FedcodeError, TransportError, TransportRefusal, WireError
 from fedcode.transport.flower import pack, unpack
-from fedcode.transport.internals.common import ErrorCode, ObjectTree, inflated, objects_of, parts
+from fedcode.transport.internals.common import (
+    SUPERLINK_NODE_ID,
+    ErrorCode,
+    ObjectTree,
+    inflated,
+    objects_of,
+    parts,
+)
 from fedcode.transport.internals.fleet import FleetCalls
 
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -31,6 +40,10 @@ INTERVAL = 10.0
 """Seconds between heartbeats: after two without one a node counts as offline."""
 
 _SECONDS = 30.0
+_WHOLE = 600.0
+"""For a whole answer, while each of its pieces comes in time."""
+
+_SHORT = 64
 _FRAME = 1 << 16
 """What Flower puts around our bytes, at most."""
 
@@ -119,7 +132,7 @@ class Fleet:
             return None
         arrived = Arrived(*found)
         try:
-            _check(arrived)
+            _check(arrived, self.node)
         except WireError:
             self._refuse(arrived)
             raise
@@ -134,11 +147,16 @@ class Fleet:
             TransportRefusal: as :meth:`receive`.
         """
         contents: dict[str, bytes] = {}
+        left = self._largest + _FRAME
         with _translated():
             for identity in objects_of(arrived.tree):
                 found = self._calls.object(self.node, arrived.run, identity)
                 if found is None:
                     raise TransportError("an object of a message is not there")
+                left -= len(found)
+                if left < 0:
+                    self._refuse(arrived)
+                    raise WireError("a message of more bytes than any")
                 contents[identity] = found
             identity = arrived.message.metadata.message_id
             try:
@@ -163,11 +181,13 @@ class Fleet:
         """
         if len(data) > self._largest:
             raise WireError("an answer of more bytes than any")
-        self._send(arrived.run, Message(pack(data), reply_to=arrived.message))
+        self._send(arrived, pack(data))
 
-    def _send(self, run: int, message: Message) -> None:
-        tree, contents = parts(message)
+    def _send(self, arrived: Arrived, answer: RecordDict | Error) -> None:
+        run = arrived.run
         with _translated():
+            message = Message(answer, reply_to=arrived.message)
+            tree, contents = parts(message)
             wanted, session = self._calls.announce(self.node, message, tree)
             for identity in objects_of(tree):
                 if identity in wanted and not self._calls.put(
@@ -179,7 +199,7 @@ class Fleet:
         """Tells whoever sent it that there is no answer, by a code."""
         error = Error(ErrorCode.UNKNOWN, "refused")
         with contextlib.suppress(TransportError, TransportRefusal):
-            self._send(arrived.run, Message(error, reply_to=arrived.message))
+            self._send(arrived, error)
 
     def _beat(self) -> None:
         while not self._beating.wait(INTERVAL * 0.8):
@@ -190,9 +210,15 @@ class Fleet:
                 continue
 
 
-def _check(arrived: Arrived) -> None:
-    """Refuses what is not a request of ours, by what is announced of it."""
+def _check(arrived: Arrived, node: int) -> None:
+    """Refuses what is not a request of ours to us, by what is announced of it."""
     metadata, below = arrived.message.metadata, arrived.tree
+    if (metadata.src_node_id, metadata.dst_node_id) != (SUPERLINK_NODE_ID, node):
+        raise WireError("a message that is not from the coordinator to us")
+    if metadata.reply_to_message_id or len(metadata.group_id) > _SHORT:
+        raise WireError("a message that is no request")
+    if not all(0 <= value < math.inf for value in (metadata.created_at, metadata.ttl)):
+        raise WireError("a message whose times are none")
     if metadata.message_type != MessageType.TRAIN or arrived.message.has_error():
         raise WireError("a message of a type that is never answered")
     for _ in range(2):
@@ -217,7 +243,7 @@ class _translated:  # noqa: N801  a context manager, used like a function
             raise TransportRefusal(f"the coordinator answers {status}") from error
         if isinstance(error, (httpx.HTTPError, httpx.StreamError, ssl.SSLError, OSError)):
             raise TransportError("the coordinator cannot be reached") from error
-        if isinstance(error, ValueError):
+        if isinstance(error, Exception) and not isinstance(error, FedcodeError):
             raise TransportError("the coordinator answers what is no answer") from error
 
 
@@ -241,22 +267,26 @@ class _Bounded(httpx.HTTPTransport):
         if packed or not length.isdecimal() or int(length) > self._most:
             response.close()
             raise httpx.ReadError("an answer of another form or size than any", request=request)
+        response.headers.pop("set-cookie", None)  # or it could have us say something again
         assert isinstance(response.stream, httpx.SyncByteStream)
         response.stream = _Counted(response.stream, self._most)
         return response
 
 
 class _Counted(httpx.SyncByteStream):
-    """A stream that ends with an error when it grows too long."""
+    """A stream that ends with an error when it grows too long, or takes too long."""
 
     def __init__(self, stream: httpx.SyncByteStream, most: int) -> None:
         self._stream, self._left = stream, most
+        self._end = time.monotonic() + _WHOLE
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
             self._left -= len(piece)
             if self._left < 0:
                 raise httpx.ReadError("an answer of more bytes than any")
+            if time.monotonic() > self._end:
+                raise httpx.ReadTimeout("an answer that does not end")
             yield piece
 
     def close(self) -> None:
