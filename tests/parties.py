@@ -113,6 +113,7 @@ class Organization:
     agent: Agent | None = None
     members: list[Member] = field(default_factory=list)
     change: Callable[[Member], object] = lambda _member: None
+    largest: int = 256 << 20
     _thread: threading.Thread | None = None
 
     @property
@@ -160,7 +161,7 @@ class Organization:
         """The agent goes on until :meth:`down`."""
         if self.ledger is None:
             self.open()
-        self.agent = Agent(self.home, self.build, lambda: None, largest=256 << 20)
+        self.agent = Agent(self.home, self.build, lambda: None, largest=self.largest)
         self._thread = threading.Thread(target=self.agent.run, daemon=True)
         self._thread.start()
 
