@@ -64,4 +64,5 @@ class Lines(logging.Formatter):
         fields = getattr(record, "fields", None)
         if ours and isinstance(fields, dict):
             line |= {key: value for key, value in fields.items() if key not in line}
-        return json.dumps(line, ensure_ascii=False, default=lambda value: type(value).__name__)
+        # In ASCII: no terminal on which it is read obeys what stands in it.
+        return json.dumps(line, default=lambda value: type(value).__name__)

@@ -208,6 +208,8 @@ def _header(content: bytes) -> _Header:
     if size > _LONGEST_HEADER:
         raise ValueError("too large")
     values = json.loads(content[8 : 8 + size])
+    if not isinstance(values, dict):
+        raise TypeError("no object")
     metadata = values.pop("__metadata__")
     if set(metadata) != {_HEADER} or any(one["dtype"] != "F32" for one in values.values()):
         raise ValueError("other tensors or words")

@@ -40,8 +40,15 @@ def run(app: typer.Typer, program: str) -> NoReturn:
 
 
 def _fail(error: FedcodeError, program: str) -> NoReturn:
-    line = " ".join(str(error).split())  # a name in it may hold a line break
-    sys.stderr.write(f"{program}: {line}\n")
+    sys.stderr.write(f"{program}: {printable(str(error))}\n")
     if error.hint:
-        sys.stderr.write(f"hint: {error.hint}\n")
+        sys.stderr.write(f"hint: {printable(error.hint)}\n")
     sys.exit(_USAGE)
+
+
+def printable(text: str) -> str:
+    """One line without what a terminal would obey: a name in it may be somebody else's."""
+    line = " ".join(text.split())
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
+    )

@@ -233,14 +233,14 @@ class Stage:
         made.mkdir(exist_ok=True)
         return made
 
-    def start(self, name: str) -> None:
-        """Starts a party by the one command that starts it."""
+    def start(self, name: str, *more: str) -> None:
+        """Starts a party by the one command that starts it, with ``more`` words."""
         doom = self.doom_folder(name)
         if name == "coordinator":
             words = ["fedcode_server", "up", "--home", str(self.coordinator.root)]
         else:
             (doom.with_name(f"{doom.name}-budget")).mkdir(exist_ok=True)
-            words = ["fedcode_client", "up", "--home", str(self.homes[name].root)]
+            words = ["fedcode_client", "up", "--home", str(self.homes[name].root), *more]
         self.processes[name] = subprocess.Popen(
             [sys.executable, "-m", "tests.campaigns.doomed", str(doom), *words],
             cwd=ROOT,

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from fedcode.errors import MembershipError, TransportError, TransportRefusal, WireError
+from fedcode.errors import LedgerDamaged, TransportError, TransportRefusal, WireError
 from fedcode.logs import event
 from fedcode.transport.line import Arrived, Line
 from fedcode_client.answering import Answering, kind
@@ -138,12 +138,12 @@ class Agent:
                     self._unseen.clear()
                     self._after()
                 pause = _SYNC
-            except (MembershipError, TransportError, OSError) as error:
+            except LedgerDamaged as error:
+                self._broken = error  # it is raised where somebody sees it
+                self._stop.set()
+            except Exception as error:  # noqa: BLE001  whatever a coordinator says: it goes on
                 event(logger, "no word from the coordinator", logging.WARNING, why=kind(error))
                 pause = min(2 * (pause or _AGAIN), _LONGEST if self._known.is_set() else _SYNC)
-            except BaseException as error:  # noqa: BLE001  it is raised where somebody sees it
-                self._broken = error
-                self._stop.set()
 
     def _renew(self) -> None:
         """Looks after our certificate now and then; with a new one we come online anew."""

@@ -8,6 +8,7 @@ it is refused by a code. Why is for the organization's own log.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -23,6 +24,7 @@ from fedcode.errors import (
 )
 from fedcode.logs import event
 from fedcode.rounds.member import Member
+from fedcode.signing import canonical
 from fedcode.storage import write_json
 from fedcode.wire import Refusal, RefusalCode, agreement_of, encode, sign
 from fedcode_client.home import Home
@@ -164,7 +166,7 @@ class Answering:
             self._desk.keep(offer)
         except (LedgerDamaged, MembershipError):
             raise
-        except (FedcodeError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  settings can ask for what no machine can do
             event(logger, "cannot take part", logging.ERROR, run=offer.run, why=_words(error))
             self._later[offer.run] = time.monotonic() + _LATER
             return
@@ -198,11 +200,11 @@ class Answering:
             proof = member.objection
             event(logger, "misbehaviour proved", logging.ERROR, of=proof.culprit, what=str(proof))
             evidence = [one.hex() for one in proof.evidence]
-            folder = self._home.state / "evidence"
-            write_json(
-                folder / f"{int(time.time())}-{digest[:12]}.json",
-                {"culprit": proof.culprit, "what": str(proof), "evidence": evidence},
-            )
+            said = {"culprit": proof.culprit, "what": str(proof), "evidence": evidence}
+            name = hashlib.sha256(canonical(said)).hexdigest()[:16]  # the same proof, one file
+            path = self._home.state / "evidence" / f"{digest[:12]}-{name}.json"
+            if not path.exists():
+                write_json(path, said)
 
 
 def kind(error: Exception) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from fedcode.certificates import (
     Invitation,
@@ -28,7 +28,7 @@ from fedcode.certificates import (
     request,
 )
 from fedcode.errors import ConfigError, MembershipError
-from fedcode.identity import COORDINATOR
+from fedcode.identity import COORDINATOR, NAME
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.services import enrollment_pb2_grpc as stubs
 from fedcode.services.enrolling import enrol_request
@@ -115,6 +115,8 @@ def standing(home: Home) -> messages.MemberStanding:
         found: messages.MemberStanding = stubs.EnrollmentStub(opened).Standing(
             messages.StandingRequest()
         )
+    if found.state not in ("pending", "approved") or not NAME.fullmatch(found.member):
+        raise MembershipError(f"{_ANSWER} is none", _VERSIONS)
     return found
 
 
@@ -210,9 +212,9 @@ def _checked(data: bytes, member: str, authority: x509.Certificate, home: Home) 
     try:
         made = x509.load_der_x509_certificate(data)
         made.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
+        ours = made.public_key() == home.tls_key().public_key()
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise wrong from error
-    ours = made.public_key() == home.tls_key().public_key()
     if not ours or common_name(made) != member or member == COORDINATOR:
         raise wrong
     return made

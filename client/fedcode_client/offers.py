@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from fedcode_client.home import Home
 _LARGEST = 1 << 32
 _FETCHING = 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_STATES = ("offered", "running", "finished", "failed", "stopped", "declined")
 _WRONG = "what the coordinator offers is not of this version"
 _OTHERS = "ask its people; nothing was signed"
 
@@ -63,15 +65,16 @@ class Offer:
             ConfigError: it is no offer.
         """
         try:
-            federation = check(json.loads(offer.federation), "the offer")
-            agreements = tuple(SignedAgreement.read(json.loads(one)) for one in offer.agreements)
-        except (ValueError, RecursionError) as error:
+            federation = check(_parsed(offer.federation), "the offer")
+            agreements = tuple(SignedAgreement.read(_parsed(one)) for one in offer.agreements)
+        except (ValueError, TypeError, RecursionError) as error:
             raise ConfigError(_WRONG, "are both programs of one version?") from error
         files = tuple((one.name, one.size, one.digest) for one in offer.files)
         wanted = {PUBLIC, *(file_of(task.name) for task in federation.tasks)}
         tasks = [one.agreement.task for one in agreements]
         good = (
             NAME.fullmatch(offer.run)
+            and offer.state in _STATES
             and {name for name, _, _ in files} == wanted
             and len(files) == len(wanted)
             and all(0 < size <= _LARGEST and _DIGEST.fullmatch(d) for _, size, d in files)
@@ -146,6 +149,7 @@ class Desk:
             MembershipError: the coordinator cannot be reached, or sends other files.
         """
         folder = self.folder(offer.run) / "start"
+        self._check_sizes(offer)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, size, digest in offer.files:
             path = folder / name
@@ -251,6 +255,29 @@ class Desk:
         with connect(self.home) as opened, asking(self.membership.address):
             yield stubs.EnrollmentStub(opened)
 
+    def _check_sizes(self, offer: Offer) -> None:
+        """Refuses files that are no start files by their size, before any is fetched.
+
+        Raises:
+            ConfigError: a file is larger than ours says, or all of them than the disk has room for.
+        """
+        most = self.home.settings().largest_mib << 20
+        for name, size, _ in offer.files:
+            if size > most:
+                raise ConfigError(
+                    f"the start file {name} has {size >> 20} MiB",
+                    "if that can be, write a larger largest_mib into client.toml",
+                )
+        total, free = (
+            sum(size for _, size, _ in offer.files),
+            shutil.disk_usage(self.home.state).free,
+        )
+        if total > free // 2:
+            raise RunError(
+                f"the start files have {total >> 20} MiB, and {free >> 20} MiB are free",
+                f"make room for {self.home.state}",
+            )
+
     def _fetch(self, run: str, path: Path, size: int, digest: str) -> None:
         """One file, which has its name only when all of it is there."""
         part = path.with_name(f".{path.name}.part")
@@ -276,6 +303,18 @@ class Desk:
 def _settings(offer: Offer) -> dict[str, Any]:
     """All of a federation's settings: some are in no agreement, as how many files are held out."""
     return offer.federation.model_dump(mode="json")
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """An object of JSON.
+
+    Raises:
+        TypeError: it is something else; so ValueError, RecursionError.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("no object")
+    return found
 
 
 def _digest(path: Path) -> str:

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from fedcode.errors import TransportError, TransportRefusal
+from fedcode.errors import FedcodeError, TransportError, TransportRefusal
+
+_WHOLE = 600.0
+"""Seconds for a whole answer, while each of its pieces comes in time."""
 
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
@@ -41,7 +45,7 @@ class translated:  # noqa: N801  a context manager, used like a function
             raise TransportRefusal(f"{self._whom} answers {status}") from error
         if isinstance(error, (httpx.HTTPError, httpx.StreamError, ssl.SSLError, OSError)):
             raise TransportError(f"{self._whom} cannot be reached") from error
-        if isinstance(error, ValueError):
+        if isinstance(error, Exception) and not isinstance(error, FedcodeError):
             raise TransportError(f"{self._whom} answers what is no answer") from error
 
 
@@ -65,22 +69,26 @@ class Bounded(httpx.HTTPTransport):
         if packed or not length.isdecimal() or int(length) > self._most:
             response.close()
             raise httpx.ReadError("an answer of another form or size than any", request=request)
+        response.headers.pop("set-cookie", None)  # or it could have us say something again
         assert isinstance(response.stream, httpx.SyncByteStream)
         response.stream = _Counted(response.stream, self._most)
         return response
 
 
 class _Counted(httpx.SyncByteStream):
-    """A stream that ends with an error when it grows too long."""
+    """A stream that ends with an error when it grows too long, or takes too long."""
 
     def __init__(self, stream: httpx.SyncByteStream, most: int) -> None:
         self._stream, self._left = stream, most
+        self._end = time.monotonic() + _WHOLE
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
             self._left -= len(piece)
             if self._left < 0:
                 raise httpx.ReadError("an answer of more bytes than any")
+            if time.monotonic() > self._end:
+                raise httpx.ReadTimeout("an answer that does not end")
             yield piece
 
     def close(self) -> None:

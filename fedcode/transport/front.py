@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,24 @@ CALLS = frozenset(
 _PEER = "fedcode.peer"
 _SECONDS = 300.0
 
+_CONTENT = "/v1/fleet/push-object"
+_SMALL = 1 << 16
+"""Bytes of a request that carries no object."""
+
+_AT_ONCE = 16
+"""Requests of one member at a time."""
+
+_CONNECTIONS, _HEAD_SECONDS = 32, 30.0
+"""Of one member at a time; and how long the head of a request may take."""
+
+_PASSED = (b"content-type", b"content-length")
+_FLOWERS = b"flwr-"
+
 
 class Front:
     """Passes on what members ask; everything else gets a bare status.
+
+    One member has so many requests at a time, and so many bytes on the way.
 
     Args:
         app: the Fleet API.
@@ -61,6 +77,7 @@ class Front:
 
     def __init__(self, app: App, admitted: Admission, largest: int) -> None:
         self._app, self._admitted, self._largest = app, admitted, largest
+        self._requests, self._bytes = Counter[bytes](), Counter[bytes]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -69,14 +86,34 @@ class Front:
         headers = dict(scope["headers"])
         peer = scope.get("state", {}).get(_PEER) or b""
         length = headers.get(b"content-length", b"")
+        most = self._largest if scope["path"] == _CONTENT else min(_SMALL, self._largest)
         if scope["method"] != "POST" or scope["path"] not in CALLS:
             await bare(send, 404)
-        elif not length.isdigit() or int(length) > self._largest:
+        elif len(headers) < len(scope["headers"]) or b"transfer-encoding" in headers:
+            await bare(send, 400)  # two ways to read it
+        elif not length.isdigit() or len(length) > len(str(most)) or int(length) > most:
             await bare(send, 413)
         elif not await asyncio.to_thread(self._admitted, peer, claimed_key(headers)):
             await bare(send, 403)
         else:
-            await self._pass(scope, receive, send)
+            await self._counted(scope, receive, send, claimed_key(headers), int(length))
+
+    async def _counted(
+        self, scope: Scope, receive: Receive, send: Send, who: bytes, length: int
+    ) -> None:
+        """Passes a request on, if there is room for it."""
+        if self._requests[who] >= _AT_ONCE or self._bytes[who] + length > self._largest + _SMALL:
+            await bare(send, 429)
+            return
+        self._requests[who] += 1
+        self._bytes[who] += length
+        try:
+            await self._pass(_bare_scope(scope), receive, send)
+        finally:
+            self._requests[who] -= 1
+            self._bytes[who] -= length
+            if not self._requests[who]:
+                del self._requests[who], self._bytes[who]
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -94,6 +131,16 @@ class Front:
                 await bare(send, 408)
 
 
+def _bare_scope(scope: Scope) -> Scope:
+    """A request with the headers that Flower needs, and no query."""
+    headers = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name in _PASSED or name.startswith(_FLOWERS)
+    ]
+    return {**scope, "headers": headers, "query_string": b""}
+
+
 async def bare(send: Send, status: int) -> None:
     """An answer that says no more than its status."""
     headers = [(b"content-length", b"0"), (b"connection", b"close")]
@@ -102,7 +149,14 @@ async def bare(send: Send, status: int) -> None:
 
 
 class _WithPeer(H11Protocol):
-    """Tells the app whose certificate a connection has."""
+    """Tells the app whose certificate a connection has; ends those that say nothing.
+
+    Attributes:
+        subject: of the certificate.
+    """
+
+    subject: Any = None
+    _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """See asyncio."""
@@ -110,6 +164,35 @@ class _WithPeer(H11Protocol):
         secure = transport.get_extra_info("ssl_object")
         peer = secure.getpeercert(binary_form=True) if secure is not None else None
         self.app_state = {**self.app_state, _PEER: peer}
+        if secure is not None:
+            self.subject = secure.getpeercert()["subject"]
+        same = [one for one in self.connections if getattr(one, "subject", None) == self.subject]
+        if secure is not None and len(same) > _CONNECTIONS:
+            transport.abort()
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def _watch(self) -> None:
+        """A request's head is there within some time from its first byte, or from the connection.
+
+        Between two requests uvicorn's own limit holds.
+        """
+        waiting = self.cycle is None or self.cycle.response_complete
+        if self._late is not None and not waiting:
+            self._late.cancel()
+            self._late = None
+        elif self._late is None and waiting:
+            self._late = self.loop.call_later(_HEAD_SECONDS, self.transport.abort)
 
 
 class Listener:
@@ -143,6 +226,7 @@ class Listener:
             access_log=False,
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             timeout_keep_alive=60,
             limit_concurrency=1024,
             **_tls(files),

@@ -10,6 +10,7 @@ Over which of Flower's APIs the objects come and go is the calls' business.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,10 +19,19 @@ from flwr.app import Error, Message, MessageType
 from fedcode.errors import TransportError, TransportRefusal, WireError
 from fedcode.transport.bounded import translated
 from fedcode.transport.flower import pack, unpack
-from fedcode.transport.internals.common import ErrorCode, ObjectTree, inflated, objects_of, parts
+from fedcode.transport.internals.common import (
+    SUPERLINK_NODE_ID,
+    ErrorCode,
+    ObjectTree,
+    inflated,
+    objects_of,
+    parts,
+)
 
 FRAME = 1 << 16
 """What Flower puts around our bytes, at most."""
+
+_SHORT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,11 @@ class Line:
         self._calls, self._whom, self._largest = calls, whom, largest
         self._replied: tuple[Arrived, bytes, Message] | None = None
 
+    @property
+    def node(self) -> int | None:
+        """Whom requests must be for; None where whoever passes them on has looked."""
+        return None
+
     def open(self) -> None:
         """Requests may come from now on.
 
@@ -106,7 +121,7 @@ class Line:
             return None
         arrived = Arrived(*found)
         try:
-            _check(arrived)
+            _check(arrived, self.node)
         except WireError:
             self._refuse(arrived)
             raise
@@ -153,17 +168,23 @@ class Line:
         before = self._replied
         if before is not None and before[0] is arrived and before[1] == data:
             return before[2]
-        made = Message(pack(data), reply_to=arrived.message)
+        with translated(self._whom):
+            made = Message(pack(data), reply_to=arrived.message)
         self._replied = arrived, data, made
         return made
 
     def _fetch(self, arrived: Arrived) -> dict[str, bytes]:
         """The bytes of all objects of a message."""
         contents: dict[str, bytes] = {}
+        left = self._largest + FRAME
         for identity in objects_of(arrived.tree):
             found = self._calls.object(arrived.run, identity)
             if found is None:
                 raise TransportError("an object of a message is not there")
+            left -= len(found)
+            if left < 0:
+                self._refuse(arrived)
+                raise WireError("a message of more bytes than any")
             contents[identity] = found
         return contents
 
@@ -181,12 +202,21 @@ class Line:
         """Tells whoever sent it that there is no answer, by a code."""
         error = Error(ErrorCode.UNKNOWN, "refused")
         with contextlib.suppress(TransportError, TransportRefusal):
-            self._send(arrived, Message(error, reply_to=arrived.message))
+            with translated(self._whom):
+                refusal = Message(error, reply_to=arrived.message)
+            self._send(arrived, refusal)
 
 
-def _check(arrived: Arrived) -> None:
-    """Refuses what is not a request of ours, by what is announced of it."""
+def _check(arrived: Arrived, node: int | None) -> None:
+    """Refuses what is not a request of ours to us, by what is announced of it."""
     metadata, below = arrived.message.metadata, arrived.tree
+    to = metadata.dst_node_id if node is None else node
+    if (metadata.src_node_id, metadata.dst_node_id) != (SUPERLINK_NODE_ID, to):
+        raise WireError("a message that is not from the coordinator to us")
+    if metadata.reply_to_message_id or len(metadata.group_id) > _SHORT:
+        raise WireError("a message that is no request")
+    if not all(0 <= value < math.inf for value in (metadata.created_at, metadata.ttl)):
+        raise WireError("a message whose times are none")
     if metadata.message_type != MessageType.TRAIN or arrived.message.has_error():
         raise WireError("a message of a type that is never answered")
     for _ in range(2):

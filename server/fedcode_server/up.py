@@ -11,9 +11,11 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Any, Self
 
+from cryptography import x509
 from sqlalchemy.exc import OperationalError
 
 from fedcode.agreement import Agreement
+from fedcode.certificates import common_name
 from fedcode.errors import FedcodeError, Interrupted, RunError
 from fedcode.logs import event
 from fedcode.rounds.coordinator import Outcome
@@ -51,6 +53,7 @@ class Process:
     def __init__(self, home: Home) -> None:
         self._home, self._settings = home, home.settings()
         self._stop, self._halt = threading.Event(), threading.Event()
+        self._making, self._made = threading.Lock(), set[bytes]()
         self._closing = ExitStack()
         try:
             self._closing.enter_context(alone(home.state / "up.lock", _STATUS))
@@ -71,7 +74,7 @@ class Process:
         home.server_chain()
         self._tls = (home.keys / "server.crt", home.keys / "server.key", home.keys / "ca.crt")
         largest = self._settings.rounds.largest_mib << 20
-        front = Front(self._link.fleet, self._registry.admission, largest)
+        front = Front(self._link.fleet, self._admitted, largest)
         self._fleet = Listener(front, listen.address, listen.fleet, self._tls)
         closing.callback(self._fleet.stop)
         local = local_app(self.health, self._measured.registry)
@@ -127,6 +130,17 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _admitted(self, shown: bytes, node_key: bytes) -> bool:
+        """Whether a request to the rounds may come in; a member's first one makes its node."""
+        if not self._registry.admission(shown, node_key):
+            return False
+        with self._making:
+            if node_key not in self._made:
+                name = common_name(x509.load_der_x509_certificate(shown))
+                self._link.admit(name, node_key)
+                self._made.add(node_key)
+        return True
 
     # Rounds.
 

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     clipping,
     corpus,
     ledger,
+    network,
     privacy,
     quality,
     rounds,
@@ -34,6 +35,7 @@ AREAS = {
     "clipping": clipping.figures,
     "simulation": simulation.figures,
     "rounds": rounds.figures,
+    "network": network.figures,
     "secagg-plus": secagg_plus.figures,
     "secure-sum": secure_sum.figures,
 }

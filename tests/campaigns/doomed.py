@@ -36,7 +36,7 @@ COORDINATOR = {
 }
 AGENT = {
     "sync": "fedcode_client.answering Answering sync",
-    "take": "fedcode.transport.fleet Fleet content",
+    "take": "fedcode.transport.line Line content",
     "answer": "fedcode.rounds.member Member answer",
     "begin": "fedcode.rounds.member Member _begin",
     "charge": "fedcode_client.budget.remote RemoteLedger charge",
@@ -44,7 +44,7 @@ AGENT = {
     "arm": "fedcode_client.budget.remote RemoteLedger arm",
     "sent": "fedcode_client.budget.remote RemoteLedger sent",
     "latch": "fedcode_client.budget.remote RemoteLedger latch",
-    "reply": "fedcode.transport.fleet Fleet reply",
+    "reply": "fedcode.transport.line Line reply",
     "show": "fedcode_client.up Process _countersign",
 }
 BUDGET = {

@@ -5,7 +5,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import shlex
+import signal
 import ssl
+import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -23,7 +29,8 @@ from fedcode.transport.tasks import Tasks
 from fedcode_client.supernode import Beside
 from tests.federation.test_network import OTHERS
 from tests.network import LARGEST, Network, network
-from tests.supernode import SuperNode, bundle, free_port, supernode
+from tests.stage import free_ports, stage
+from tests.supernode import QUIET, SuperNode, bundle, free_port, supernode
 
 
 @pytest.fixture
@@ -129,6 +136,45 @@ def test_flowers_own_worker_would_run_that_app(
         replies(net, [one.node], b"one", 40)
         assert (net.folder / "written").exists()
         assert holds(one, b"evil")
+
+
+@pytest.mark.slow
+def test_rounds_are_kept_with_a_member_behind_a_supernode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two members by their agents, one by a SuperNode: secure sums of all three."""
+    monkeypatch.setenv("FEDCODE_CACHE", str(tmp_path / "cache"))
+    with stage(tmp_path) as made:
+        made.end("c", signal.SIGTERM)
+        front, runtime = free_ports(2)
+        with made.homes["c"].toml.open("a", encoding="utf-8") as settings:
+            settings.write(f"front = {front}\nsupernode = {runtime}\n")
+        made.start("c", "--supernode")
+        said = re.compile(r"^run beside it: (.*)$", re.MULTILINE)
+        log = tmp_path / "stderr"
+        made.until("the front", lambda: said.search(log.read_text(encoding="utf-8")))
+        found = said.search(log.read_text(encoding="utf-8"))
+        assert found is not None
+        command = shlex.split(found[1])
+        with log.open("ab") as out:
+            made.processes["supernode"] = subprocess.Popen(
+                [str(Path(sys.executable).parent / command[0]), *command[1:]],
+                stdout=out,
+                stderr=out,
+                env=os.environ | QUIET,
+            )
+
+        def together() -> int:
+            return sum(len(one["survivors"]) == 3 for one in made.run.done())
+
+        before = together()
+        made.until("two rounds of all", lambda: together() >= before + 2, 180)
+        for name in ("a", "b", "c"):
+            made.end(name, signal.SIGTERM)
+        made.processes = {"coordinator": made.processes["coordinator"]} | {
+            "supernode": made.processes["supernode"]
+        }
+        assert made.check() >= 2
 
 
 # The front, by itself.

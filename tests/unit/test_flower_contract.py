@@ -31,7 +31,8 @@ CALLED = {
     "flwr.supernode.node_auth_http_interceptor:NodeAuthHttpInterceptor": [
         "private_key", "public_key",
     ],
-    "flwr.supercore.interceptors.http.runtime_version:RuntimeVersionHttpInterceptor": [
+    "flwr.supercore.interceptors.http.utils:add_headers": ["request", "headers"],
+    "flwr.supercore.runtime_version_compatibility:RuntimeVersionMetadata.from_local_component": [
         "component_name",
     ],
     "flwr.supercore.primitives.asymmetric:public_key_to_bytes": ["public_key"],

@@ -51,7 +51,7 @@ def offers(home: InHome = None, as_json: AsJson = False) -> None:
         missing = ", ".join(one.missing())
         members = str(len(one.roster.members))
         table.add_row(one.run, one.state, tasks, members, _ours(one, accepted), missing)
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command()
@@ -143,13 +143,18 @@ def doctor(home: InHome = None, as_json: AsJson = False) -> None:
     show(examine(Home.find(home)), as_json=as_json)
 
 
+def _console() -> Console:
+    """Prints what others have written as it is: a square bracket in it hides or colours nothing."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
 def _ours(offer: Offer, accepted: dict[str, list[str]]) -> str:
     return "accepted" if accepted.get(offer.run) == offer.digests else "not answered"
 
 
 def _show(offer: Offer, desk: Desk) -> None:
     """What a person must have seen before signing."""
-    console, federation, roster = Console(), offer.federation, offer.roster
+    console, federation, roster = _console(), offer.federation, offer.roster
     console.print(
         f"{offer.run}: {federation.name}, for the purpose: {federation.purpose}; "
         f"privacy unit {federation.privacy.unit}, ε ≤ {federation.privacy.epsilon:g}, "

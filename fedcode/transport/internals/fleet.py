@@ -25,11 +25,28 @@ from flwr.proto.message_pb2 import (
     PushObjectRequest,
 )
 from flwr.proto.node_pb2 import Node
-from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
+from flwr.supercore.interceptors.http.utils import add_headers
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.protobuf.client import (
+    ProtobufCall,
+    ProtobufClientInterceptor,
+    ProtobufRequestContext,
+)
+from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+
+class _Version:
+    """Says which Flower this is.
+
+    Flower's own interceptor also ends the process with a text of the other side's, if that says so.
+    """
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        own = RuntimeVersionMetadata.from_local_component("SuperNode")
+        add_headers(context.request, dict(own.as_metadata()))
+        return call_next(context)
 
 
 class FleetCalls:
@@ -59,7 +76,7 @@ class FleetCalls:
         self.node = 0
         self._public = public_key_to_bytes(key.public_key())
         interceptors: list[ProtobufClientInterceptor] = [
-            RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+            _Version(),
             NodeAuthHttpInterceptor(key, key.public_key()),
         ]
         self._client = FleetHttpClient(
@@ -70,6 +87,7 @@ class FleetCalls:
             transport=transport,
             timeout=seconds,
             follow_redirects=False,
+            trust_env=False,
             headers={"accept-encoding": "identity"},
         )
 

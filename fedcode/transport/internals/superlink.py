@@ -8,13 +8,13 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from flwr.app import Message
 from flwr.app.message import remove_content_from_message
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
-from flwr.server.superlink.linkstate import LinkState
+from flwr.server.superlink.linkstate.sql_linkstate import SqlLinkState
 from flwr.supercore.constant import (
     FLEET_HTTP_PUBLIC_KEY_HEADER,
     NOOP_FEDERATION_ID,
@@ -23,17 +23,21 @@ from flwr.supercore.constant import (
 from flwr.supercore.constant import NodeStatus as _NodeStatus
 from flwr.supercore.error import http_error_translator
 from flwr.supercore.fab import Fab
+from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
+from flwr.supercore.state.schema.linkstate_models import MessageRes
 from flwr.superlink.config_loader import get_objectstore_linkstate_factories
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from flwr.superlink.routers.fleet.router import router
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from fedcode.transport.bundle import DIGEST, EMPTY, NAME, VERSION
 from fedcode.transport.internals.common import ObjectTree, objects_of
+from fedcode.transport.internals.guard import Guard
 
 ONLINE = _NodeStatus.ONLINE
 
@@ -64,10 +68,13 @@ class LinkStore:
     def __init__(self, path: Path) -> None:
         manager = NoOpFederationManager(simulation=False)
         _, self._factory = get_objectstore_linkstate_factories(str(path), manager)
-        self._state: LinkState = self._factory.state()
+        self._state = cast("SqlLinkState", self._factory.state())
 
     def fleet_app(self) -> FastAPI:
-        """The Fleet API with node authentication; Control and Runtime are not in it."""
+        """The Fleet API with node authentication; Control and Runtime are not in it.
+
+        A node reaches its own messages alone, see :mod:`fedcode.transport.internals.guard`.
+        """
         app = FastAPI(
             openapi_url=None,
             docs_url=None,
@@ -76,6 +83,7 @@ class LinkStore:
                 Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
                 Middleware(ProtobufTranslationMiddleware),
                 Middleware(NodeAuthMiddleware),
+                Middleware(Guard, state=self._state),
             ],
         )
         app.state.linkstate_factory = self._factory
@@ -157,14 +165,20 @@ class LinkStore:
     def contents(self, identity: str) -> tuple[ObjectTree, dict[str, bytes]] | None:
         """A reply's objects, when all of them are there."""
         store = self._state.object_store
-        tree = store.get_object_tree(identity)
+        try:
+            tree = store.get_object_tree(identity)
+        except NoObjectInStoreError:  # not all came in time, and Flower has dropped them
+            return None
         found = {one: store.get(one) for one in objects_of(tree)}
         if not all(found.values()):
             return None
         return tree, {one: content for one, content in found.items() if content}
 
     def drop(self, messages: set[str], replies: set[str]) -> None:
-        """Forgets messages, their replies, and the objects of both."""
+        """Forgets messages, their replies, and the objects of both: also of half a reply."""
+        own = select(MessageRes.message_id).where(MessageRes.reply_to_message_id.in_(messages))
+        with self._state.session() as session:
+            replies = replies | set(session.scalars(own))
         self._state.delete_messages(set(messages))
         for identity in (*messages, *replies):
             self._state.object_store.delete(identity)
