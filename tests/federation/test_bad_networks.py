@@ -51,7 +51,7 @@ def calm(made: Stage) -> None:
         proxy.weather = CALM
 
 
-def goes_on(made: Stage, seconds: float = 60) -> None:
+def goes_on(made: Stage, seconds: float = 180) -> None:
     """A round more, and soon one with all members; what holds always holds now."""
     begun = made.rounds()
     made.until("a round more", lambda: made.rounds() > begun, seconds)
@@ -64,18 +64,18 @@ def goes_on(made: Stage, seconds: float = 60) -> None:
 
 
 def test_latency(made: Stage) -> None:
-    during(made, Weather(delay=0.05), seconds=60)
+    during(made, Weather(delay=0.05), seconds=180)
     goes_on(made)
 
 
 def test_resets(made: Stage) -> None:
-    during(made, Weather(resets=0.03), seconds=60)
+    during(made, Weather(resets=0.03), seconds=180)
     assert made.proxies["fleet"].counts["resets"] > 0
     goes_on(made)
 
 
 def test_a_trickle(made: Stage) -> None:
-    during(made, Weather(trickle=100_000), seconds=60)
+    during(made, Weather(trickle=100_000), seconds=180)
     goes_on(made)
 
 
@@ -92,5 +92,45 @@ def test_a_partition(made: Stage) -> None:
 
 def test_rounds_go_on_without_the_enrolment_service(made: Stage) -> None:
     made.proxies["enrolment"].vanish()
-    during(made, Weather(silent=True), ports=("enrolment",), seconds=20)
+    during(made, Weather(silent=True), ports=("enrolment",), seconds=60)
     goes_on(made)
+
+
+# The same at length.
+
+
+@pytest.mark.slow
+def test_two_seconds_of_latency(made: Stage) -> None:
+    during(made, Weather(delay=1.0), seconds=900)  # there and back
+    goes_on(made)
+
+
+@pytest.mark.slow
+def test_every_tenth_piece_is_a_reset(made: Stage) -> None:
+    during(made, Weather(resets=0.1), seconds=900)
+    goes_on(made)
+
+
+@pytest.mark.slow
+def test_a_slow_drip(made: Stage) -> None:
+    during(made, Weather(trickle=10_000), seconds=900)
+    goes_on(made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("port", ["enrolment", "fleet"])
+def test_a_minute_of_half_open_connections(made: Stage, port: str) -> None:
+    made.proxies[port].vanish()
+    after(made, Weather(silent=True), ports=(port,), lasting=60)
+
+
+@pytest.mark.slow
+def test_a_stall_of_a_minute(made: Stage) -> None:
+    after(made, Weather(stalled=True), lasting=60)
+
+
+@pytest.mark.slow
+def test_a_partition_of_a_minute(made: Stage) -> None:
+    for proxy in made.proxies.values():
+        proxy.vanish()
+    after(made, Weather(silent=True, stalled=True), lasting=60)

@@ -87,7 +87,7 @@ AT_BUDGET = [
 
 def to_its_end(made: Stage) -> int:
     """Waits for it, and looks at what has become of all; says how many rounds had a total."""
-    made.until("the run's end", lambda: made.state() == "finished", 240)
+    made.until("the run's end", lambda: made.state() == "finished", 900)
     return made.check()
 
 
