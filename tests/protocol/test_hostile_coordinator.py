@@ -142,7 +142,7 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     patch, log = pytest.MonkeyPatch(), io.StringIO()
     patch.setattr("fedcode_server.up.Services", Lying)
-    for name, seconds in (("_IDLE", 0.05), ("_QUICK", 0.02), ("_AGAIN", 0.1), ("_SYNC", 0.5)):
+    for name, seconds in (("_IDLE", 0.05), ("_QUICK", 0.02), ("_AGAIN", 0.03), ("_SYNC", 0.2)):
         patch.setattr(f"fedcode_client.agent.{name}", seconds)
     handler = logging.StreamHandler(log)
     handler.setFormatter(Lines())
@@ -479,12 +479,11 @@ def test_an_offer_of_another_form_is_none(stage: Stage, what: str) -> None:
     run, before = agreed(stage), everything(stage)
     with offering(stage, UNREADABLE[what]) as (desk, _):
         assert [one.run for one in desk.offers() if one.state == "offered"] == []
-        printed = (
-            typed(stage, "offers") + typed(stage, "status") + typed(stage, f"accept {run} --yes")
-        )
-        assert "\x1b" not in printed
-        assert "\x07" not in printed
-        time.sleep(0.6)  # the agent looks, too
+        if "terminal" in what:
+            printed = "".join(typed(stage, line) for line in ("offers", "status", f"accept {run}"))
+            assert "\x1b" not in printed
+            assert "\x07" not in printed
+        time.sleep(0.3)  # the agent looks, too
     assert {path.suffix for path in everything(stage) - before} <= {".sqlite-wal", ".sqlite-shm"}
     stage.alive()
 
