@@ -9,7 +9,7 @@ OUT ?= demo
 # One thread per process: the work is spread over processes.
 export OMP_NUM_THREADS ?= 1
 export FLWR_TELEMETRY_ENABLED := 0
-export FLWR_UPDATE_CHECK := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
 
 .PHONY: demo test test-slow check bench bench-table format proto clean
 

@@ -25,6 +25,7 @@ from rich.table import Table
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import Clip, Federation, Kind, check, load, parse
 from fedcode.record import PrivacyUnit
+from fedcode.simulation.cluster import EngineName
 from fedcode.tasks import TASKS, known
 from fedcode.terminal import run
 
@@ -37,7 +38,7 @@ app = typer.Typer(
 
 _MOST_LOST = 0.9
 
-_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_UPDATE_CHECK": "0"}
+_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 
 @app.command()
@@ -74,6 +75,10 @@ def simulate(
     dropout: Annotated[
         float, typer.Option(help="Chance, up to 0.9, that a member is lost in a round.")
     ] = 0.0,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="Where members live: in memory, or flower: on Flower's runtime, in Ray."),
+    ] = "memory",
     seed: Annotated[int | None, typer.Option(help="Of training and of the noise.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with so many seeds.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the result.")] = None,
@@ -92,11 +97,11 @@ def simulate(
     os.environ.update(_QUIET)
     from fedcode.simulation.run import MANIFEST, Options, repeatable
 
-    options, before = Options(not no_privacy, compare, seeds, dropout), None
+    options, before = Options(not no_privacy, compare, seeds, dropout, engine), None
     if resume or again:
         asked = (task, rounds, epsilon, seed, no_privacy or None, compare or None)
         more = (secure_sum, kind, dropout or None, seeds if seeds > 1 else None)
-        _refuse_changes([*asked, *more, out if resume else None])
+        _refuse_changes([*asked, *more, engine == "flower" or None, out if resume else None])
         chosen, options, before = repeatable((resume or again or Path()) / MANIFEST)
     else:
         if not 0 <= dropout <= _MOST_LOST:
@@ -105,6 +110,10 @@ def simulate(
             raise ConfigError(
                 "without privacy nothing is masked, and nobody drops out",
                 "leave --secure-sum, --kind and --dropout out",
+            )
+        if no_privacy and engine == "flower":
+            raise ConfigError(
+                "without privacy members live in memory", "leave --engine or --no-privacy out"
             )
         chosen = _changed(
             _federation(federation), task, rounds, epsilon, seed, secure_sum=secure_sum, kind=kind
@@ -136,6 +145,27 @@ def prepare(
     console = Console(soft_wrap=True, highlight=False)
     console.print(summary(found.folder, found.files, found.tokens, found.starts))
     console.print(f"next: fedcode-server run {federation} --start {out}", markup=False)
+
+
+@app.command()
+def measure(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A coordinator's finished run.")],
+    federation: Annotated[
+        Path | None,
+        typer.Option(metavar="FEDERATION.toml", help="Its file, with sources to measure on."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the result; RUN/result.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json.")] = False,
+) -> None:
+    """Measure what a real federation has trained, on organizations that it has not seen."""
+    os.environ.update(_QUIET)
+    from fedcode.simulation.measuring import measure as start
+
+    folder = out or run / "result"
+    result = start(run, load(federation) if federation else None, folder)
+    _show(result, folder, as_json=as_json)
 
 
 @app.command()

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from fedcode.errors import RunError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -49,3 +54,27 @@ def write_json(path: Path, value: Any) -> None:
     """Writes ``value`` as indented JSON; NaN and infinities are refused."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
+
+
+@contextmanager
+def alone(path: Path, hint: str) -> Iterator[None]:
+    """Holds a lock that the system lets go of when the process ends, however it does.
+
+    Args:
+        path: its file, which holds the process' number.
+        hint: for whoever starts a second process.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError("it is up already", hint) from error
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(handle)

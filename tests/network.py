@@ -18,7 +18,9 @@ from fedcode import certificates
 from fedcode.errors import TransportError, TransportRefusal, WireError
 from fedcode.transport.fleet import Fleet
 from fedcode.transport.front import Front, Listener
+from fedcode.transport.line import Line
 from fedcode.transport.superlink import SuperLink
+from fedcode_client.home import Home, Membership, make
 
 LARGEST = 8 << 20
 
@@ -85,6 +87,26 @@ class Network:
         node = self.link.admit(name, public)
         return Answering(self, name, key, public, node, answer, address or self.address)
 
+    def home(self, name: str, supernode: int) -> Home:
+        """The folder of an organization that has joined, whose SuperNode is to have this port."""
+        root = self.folder / name
+        made = Home(root)
+        make(root)
+        with made.toml.open("a") as settings:
+            settings.write(f"front = 0\nsupernode = {supernode}\n")
+        port = self.listener.port
+        membership = Membership(
+            member=name,
+            federation="test",
+            host="127.0.0.1",
+            enrolment=0,
+            fleet=port,
+            coordinator="0" * 64,
+        )
+        ours = self.authority.for_member(made.tls_key().public_key(), name, 1)
+        made.keep(membership, certificates.pem(ours), self.authority.pem)
+        return made
+
 
 @dataclass
 class Answering:
@@ -117,33 +139,37 @@ class Answering:
         while self.node not in self.network.link.online([self.node]):
             time.sleep(0.02)
 
-    def _run(self) -> None:
-        fleet = Fleet(
+    def line(self) -> Line:
+        """Over which requests come."""
+        return Fleet(
             self.address, self.network.tls(self.name), self.key, largest=LARGEST, before=self.node
         )
+
+    def _run(self) -> None:
+        line = self.line()
         opened = False
         while not self._stop.is_set():
             try:
                 if not opened:
-                    fleet.open()
+                    line.open()
                     opened = True
-                arrived = fleet.receive()
+                arrived = line.receive()
                 if arrived is None:
                     self._stop.wait(self.pause)
                     continue
                 try:
-                    reply = self.answer(fleet.content(arrived))
+                    reply = self.answer(line.content(arrived))
                 except Killed:
                     return
                 for _ in range(20):
                     with contextlib.suppress(TransportError):
-                        fleet.reply(arrived, reply)
+                        line.reply(arrived, reply)
                         break
                     time.sleep(0.2)
             except (TransportError, TransportRefusal, WireError) as error:
                 self.objections.append(type(error).__name__)
                 self._stop.wait(0.2)
-        fleet.close()
+        line.close()
 
 
 @contextlib.contextmanager

@@ -1,69 +1,31 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""The agent: takes what the coordinator asks, and answers what its organization has agreed to.
-
-It runs its own installed code and no other: a message is one of ours, of an agreement that all have
-signed, or it is refused by a code. Why is for the organization's own log.
-"""
+"""The agent: takes what the coordinator asks over a line, and sends back what we answer."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from fedcode.errors import (
-    FedcodeError,
-    LedgerDamaged,
-    Misbehaviour,
-    TransportError,
-    TransportRefusal,
-    WireError,
-)
+from fedcode.errors import LedgerDamaged, TransportError, TransportRefusal, WireError
 from fedcode.logs import event
-from fedcode.rounds.member import Member
-from fedcode.signing import canonical
-from fedcode.storage import write_atomically, write_json
-from fedcode.transport.fleet import Arrived, Fleet
-from fedcode.wire import Refusal, RefusalCode, agreement_of, encode, sign
-from fedcode_client.home import Home, joined
+from fedcode.transport.line import Arrived, Line
+from fedcode_client.answering import Answering, kind
+from fedcode_client.home import Home
 from fedcode_client.joining import renewed_if_due
-from fedcode_client.offers import Desk, Offer
 
 logger = logging.getLogger(__name__)
 
 _QUICK, _IDLE = 0.1, 2.0
 _AWAKE = 30.0
-_SYNC = 5.0
 _AGAIN = 1.0
 _TRIES = 300
-_DAILY = 3600.0
-
-_NOBODY = "0" * 64
-
-Build = Callable[[Offer], dict[str, Member]]
-"""Makes our members of a run's agreements, by their digests."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the agent has done since it started.
-
-    Attributes:
-        answered: requests that were answered as they wanted.
-        refused: the others, by code.
-        objections: messages that were none of ours.
-        last: when a request came last, seconds since 1970; 0 for never.
-    """
-
-    answered: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    objections: int = 0
-    last: float = 0.0
+_FETCHES = 10
+_HOURLY = 3600.0
+_SYNC, _LONGEST = 5.0, 60.0
+_ENDING = 5.0
 
 
 class Agent:
@@ -71,33 +33,28 @@ class Agent:
 
     Args:
         home: the organization's folder.
-        build: makes members of what was agreed on by all.
+        answering: what is answered.
+        line: makes the line that requests come over; asked whenever we come online.
         after: shows the ledger's head to the witness; called soon after something was answered.
-        largest: bytes of a message, either way.
 
     Attributes:
-        counts: for health and metrics.
         connected: whether the coordinator was reached at the last try.
     """
 
     def __init__(
-        self, home: Home, build: Build, after: Callable[[], None], *, largest: int
+        self,
+        home: Home,
+        answering: Answering,
+        line: Callable[[], Line],
+        after: Callable[[], None],
     ) -> None:
-        self._home, self._build, self._after, self._largest = home, build, after, largest
-        self._desk = Desk(home)
-        self._members: dict[str, Member] = {}
-        self._runs: dict[str, list[str]] = {}
-        self._stop = threading.Event()
-        self._synced = 0.0
-        self._looked = 0.0
-        self._unseen = True
-        self.counts = Counts()
+        self._home, self._answering, self._line, self._after = home, answering, line, after
+        self._stop, self._known = threading.Event(), threading.Event()
+        self._renewed, self._unseen = threading.Event(), threading.Event()
+        self._unseen.set()
+        self._looked = -_HOURLY
+        self._broken: BaseException | None = None
         self.connected = False
-
-    @property
-    def agreements(self) -> tuple[str, ...]:
-        """Digests of the agreements that are answered for now."""
-        return tuple(self._members)
 
     def stop(self) -> None:
         """Ends :meth:`run` when what is being answered is answered."""
@@ -109,109 +66,99 @@ class Agent:
         Raises:
             LedgerDamaged: nothing can be charged any more.
         """
-        while not self._stop.is_set():
-            try:
-                self._online()
-            except LedgerDamaged:
-                raise
-            except FedcodeError as error:
-                self._lost(error)
-        for member in self._members.values():
-            member.close()
+        beside = threading.Thread(target=self._beside, name="desk", daemon=True)
+        beside.start()
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._online()
+                except (TransportError, TransportRefusal, OSError) as error:
+                    self._lost(error)
+        finally:
+            self._stop.set()
+            beside.join(_ENDING)
+        self._answering.close()
+        if self._broken is not None:
+            raise self._broken
 
     def _online(self) -> None:
-        """One time online: from the first connection to the first that fails."""
-        if renewed_if_due(self._home):
-            event(logger, "certificate renewed")
-        self._sync()
-        fleet = self._fleet()
+        """One time online, which outlives connections; it ends when the coordinator refuses us."""
+        while not self._known.wait(_QUICK):
+            if self._stop.is_set():
+                return
+        self._renewed.clear()
+        line = self._line()
         try:
-            fleet.open()
-            self._remember(fleet.node)
-            self._reached()
-            self._looked = time.monotonic()
-            while not self._stop.is_set() and time.monotonic() - self._looked < _DAILY:
-                self._step(fleet)
+            line.open()
+            while not self._stop.is_set() and not self._renewed.is_set():
+                try:
+                    self._step(line)
+                except TransportError as error:
+                    self._lost(error)
         finally:
-            fleet.close()
+            line.close()
 
-    def _step(self, fleet: Fleet) -> None:
-        if time.monotonic() - self._synced >= _SYNC:
-            self._sync()
+    def _step(self, line: Line) -> None:
         try:
-            arrived = fleet.receive()
+            arrived = line.receive()
+            self._reached()
             if arrived is None:
-                self._show()
-                awake = time.time() - self.counts.last < _AWAKE
+                awake = time.time() - self._answering.counts.last < _AWAKE
                 self._stop.wait(_QUICK if awake else _IDLE)
                 return
-            self.counts.last = time.time()
-            data = fleet.content(arrived)
+            self._answering.counts.last = time.time()
+            data = self._content(line, arrived)
         except WireError as error:
-            self.counts.objections += 1
-            event(logger, "no message of ours", logging.WARNING, why=str(error))
+            self._answering.objected(error)
             return
-        self._reply(fleet, arrived, self._answer(data))
+        answer = self._answering.answer(data)
+        self._unseen.set()
+        self._reply(line, arrived, answer)
 
-    def _show(self) -> None:
-        """Shows the ledger's head, when there is time for it."""
-        if self._unseen:
-            self._after()
-            self._unseen = False
+    def _content(self, line: Line, arrived: Arrived) -> bytes:
+        """What a message brings; it has been announced, and is not announced soon again."""
+        for _ in range(_FETCHES - 1):
+            try:
+                return line.content(arrived)
+            except TransportError:
+                if self._stop.wait(_AGAIN):
+                    raise
+        return line.content(arrived)
 
-    def _answer(self, data: bytes) -> bytes:
-        """Ours, or a refusal."""
-        try:
-            digest = agreement_of(data)
-        except WireError:
-            return self._refusal(RefusalCode.PLAN)
-        if digest not in self._members:
-            self._sync()
-        member = self._members.get(digest)
-        if member is None:
-            return self._refusal(RefusalCode.AGREEMENT)
-        answer = member.answer(data)
-        self._note(member, digest)
-        self._unseen = True
-        return answer
+    # What is said beside the rounds, which go on in the meantime: also where nobody answers there.
 
-    def _refusal(self, code: RefusalCode) -> bytes:
-        self._refused(code)
-        refusal = Refusal(_NOBODY, 1, self._desk.membership.member, code)
-        return encode(sign(refusal, self._home.signing_key()))
+    def _beside(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                self._renew()
+                self._answering.sync()
+                self._known.set()
+                if self._unseen.is_set():
+                    self._unseen.clear()
+                    self._after()
+                pause = _SYNC
+            except LedgerDamaged as error:
+                self._broken = error  # it is raised where somebody sees it
+                self._stop.set()
+            except Exception as error:  # noqa: BLE001  whatever a coordinator says: it goes on
+                event(logger, "no word from the coordinator", logging.WARNING, why=kind(error))
+                pause = min(2 * (pause or _AGAIN), _LONGEST if self._known.is_set() else _SYNC)
 
-    def _refused(self, code: RefusalCode) -> None:
-        refused = self.counts.refused
-        refused[code] = refused.get(code, 0) + 1
-        event(logger, "refused", logging.WARNING, code=str(code))
-
-    def _note(self, member: Member, digest: str) -> None:
-        """What an answer was, for our own people; a proof of misbehaviour is kept whole."""
-        code = member.refused
-        if code is None:
-            self.counts.answered += 1
-            event(logger, "answered", agreement=digest[:12])
+    def _renew(self) -> None:
+        """Looks after our certificate now and then; with a new one we come online anew."""
+        if time.monotonic() - self._looked < _HOURLY:
             return
-        self._refused(code)
-        if member.error is not None:
-            event(logger, "failed", logging.ERROR, error=type(member.error).__name__)
-            if isinstance(member.error, LedgerDamaged):
-                raise member.error
-        if isinstance(member.objection, Misbehaviour):
-            proof = member.objection
-            event(logger, "misbehaviour proved", logging.ERROR, of=proof.culprit, what=str(proof))
-            evidence = [one.hex() for one in proof.evidence]
-            said = {"culprit": proof.culprit, "what": str(proof), "evidence": evidence}
-            name = hashlib.sha256(canonical(said)).hexdigest()[:16]  # the same proof, one file
-            path = self._home.state / "evidence" / f"{digest[:12]}-{name}.json"
-            if not path.exists():
-                write_json(path, said)
+        if renewed_if_due(self._home):
+            event(logger, "certificate renewed")
+            self._renewed.set()
+        self._looked = time.monotonic()
 
-    def _reply(self, fleet: Fleet, arrived: Arrived, answer: bytes) -> None:
+    def _reply(self, line: Line, arrived: Arrived, answer: bytes) -> None:
         """Sends an answer for as long as it can be of use."""
         for _ in range(_TRIES):
             try:
-                fleet.reply(arrived, answer)
+                line.reply(arrived, answer)
             except TransportRefusal:
                 event(logger, "answer not wanted any more", logging.WARNING)
                 return
@@ -221,64 +168,14 @@ class Agent:
             else:
                 return
 
-    def _sync(self) -> None:
-        """Makes members of what all have signed, and drops those of runs that are over."""
-        self._synced = time.monotonic()
-        accepted = self._desk.accepted()
-        offers = {
-            offer.run: offer
-            for offer in self._desk.offers()
-            if offer.state in ("offered", "running") and accepted.get(offer.run) == offer.digests
-        }
-        for run in set(self._runs) - set(offers):
-            for digest in self._runs.pop(run):
-                self._members.pop(digest).close()
-            event(logger, "run is over", run=run)
-        for run, offer in offers.items():
-            if run not in self._runs and not offer.missing():
-                self._take(offer)
-
-    def _take(self, offer: Offer) -> None:
-        """Becomes a member of a run."""
-        try:
-            for one in offer.agreements:
-                one.check()
-            self._desk.check(offer)
-            made = self._build(offer)
-        except LedgerDamaged:
-            raise
-        except Exception as error:  # noqa: BLE001  settings can ask for what no machine can do
-            why = {"why": str(error)} if isinstance(error, FedcodeError) else {}
-            kind = type(error).__name__
-            event(logger, "cannot take part", logging.ERROR, run=offer.run, error=kind, **why)
-            self._runs[offer.run] = []
-            return
-        self._desk.keep(offer)
-        self._members |= made
-        self._runs[offer.run] = list(made)
-        event(logger, "takes part", run=offer.run)
-
-    def _fleet(self) -> Fleet:
-        membership, home = self._desk.membership, self._home
-        tls = ssl.create_default_context(cafile=str(home.authority))
-        tls.minimum_version = ssl.TLSVersion.TLSv1_3
-        tls.load_cert_chain(home.certificate, home.keys / "tls.key")
-        path = home.state / "node"
-        before = int(path.read_text(encoding="ascii")) if path.exists() else 0
-        address = joined(membership.host, membership.fleet)
-        return Fleet(address, tls, home.node_key(), largest=self._largest, before=before)
-
-    def _remember(self, node: int) -> None:
-        write_atomically(self._home.state / "node", str(node).encode())
-
     def _reached(self) -> None:
         if not self.connected:
             event(logger, "connected")
         self.connected = True
 
-    def _lost(self, error: FedcodeError) -> None:
+    def _lost(self, error: Exception) -> None:
         if self.connected:
-            event(logger, "connection lost", logging.WARNING, why=type(error).__name__)
+            event(logger, "connection lost", logging.WARNING, why=kind(error))
         self.connected = False
         pause = _AGAIN if isinstance(error, TransportError) else 3 * _AGAIN
         self._stop.wait(pause)

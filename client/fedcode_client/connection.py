@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,14 +27,18 @@ from fedcode_client.home import Home, joined
 IDEMPOTENT = [f"{SERVICE}/{name}" for name in ("Standing", "Offers", "Countersigned")]
 """Calls that are tried again while the coordinator cannot be reached."""
 
-_SECONDS = 20.0
+_SECONDS, _READY = 20.0, 4.0
+_TRIES, _PAUSE = 4, 0.3
 
 
 def connect(home: Home) -> grpc.Channel:
     """A channel to the coordinator as the member that we are; to be closed.
 
+    It is waited for: a coordinator that has just invited somebody hands its port over, and a
+    handshake at that moment is ended.
+
     Raises:
-        MembershipError: we have not joined, or our certificate has expired.
+        MembershipError: we have not joined, our certificate has expired, or nobody answers.
     """
     membership = home.membership()
     if load_certificate(home.certificate).not_valid_after_utc <= datetime.now(UTC):
@@ -41,13 +46,19 @@ def connect(home: Home) -> grpc.Channel:
             f"{membership.member}'s certificate has expired",
             f"ask the coordinator for another invitation: fedcode-server renew {membership.member}",
         )
-    return channel(
+    opened = channel(
         membership.address,
         ca=home.authority.read_bytes(),
         key=key_pem(home.tls_key()),
         certificate=home.certificate.read_bytes(),
         idempotent=IDEMPOTENT,
     )
+    try:
+        grpc.channel_ready_future(opened).result(_READY)
+    except grpc.FutureTimeoutError as error:
+        opened.close()
+        raise _silent(membership.address) from error
+    return opened
 
 
 @contextmanager
@@ -77,11 +88,15 @@ def _meaning(code: grpc.StatusCode, word: str, address: str) -> MembershipError:
             "the coordinator has not approved us yet", "ask for it: fedcode-server approve"
         )
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return Unreachable(f"{address} does not answer us", "is it up, and are we still a member?")
+        return _silent(address)
     return MembershipError(
         f"the coordinator refuses: {code.name.lower().replace('_', ' ')}",
         "are both programs of one version?",
     )
+
+
+def _silent(address: str) -> Unreachable:
+    return Unreachable(f"{address} does not answer us", "is it up, and are we still a member?")
 
 
 class NotAccepted(MembershipError):
@@ -143,16 +158,21 @@ def _shown(host: str, port: int) -> list[x509.Certificate]:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3  # before, a server would ask for ours first
     context.set_alpn_protocols(["h2"])
-    try:
-        with (
-            socket.create_connection((host, port), _SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=host) as secure,
-        ):
-            return [x509.load_der_x509_certificate(each) for each in _chain(secure)]
-    except (OSError, ValueError) as error:
-        raise Unreachable(
-            f"no coordinator answers at {joined(host, port)}", "is the host right, and is it up?"
-        ) from error
+    for left in reversed(range(_TRIES)):
+        try:
+            with (
+                socket.create_connection((host, port), _SECONDS) as plain,
+                context.wrap_socket(plain, server_hostname=host) as secure,
+            ):
+                return [x509.load_der_x509_certificate(each) for each in _chain(secure)]
+        except (OSError, ValueError) as error:
+            if not left or not isinstance(error, (ConnectionError, ssl.SSLError)):
+                raise Unreachable(
+                    f"no coordinator answers at {joined(host, port)}",
+                    "is the host right, and is it up?",
+                ) from error
+            time.sleep(_PAUSE)
+    return []
 
 
 def _chain(secure: ssl.SSLSocket) -> list[bytes]:

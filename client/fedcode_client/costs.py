@@ -68,8 +68,9 @@ class Cost:
 
 
 def accepted(state: Path) -> list[Agreement]:
-    """The agreements that the organization has a part in, by the files of its agent's records."""
-    return [read(path).agreement for path in sorted(state.glob("runs/*/agreement-*.json"))]
+    """The agreements that the organization has signed, by its agent's records."""
+    paths = sorted(state.glob("agreements/*/agreement-*.json"))
+    return [read(path).agreement for path in paths]
 
 
 def rounds_left(accounts: list[AccountTotals], agreements: list[Agreement]) -> list[RoundsLeft]:

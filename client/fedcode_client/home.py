@@ -18,12 +18,11 @@ from fedcode.errors import ConfigError, MembershipError
 from fedcode.signing import SigningKey
 from fedcode.storage import write_atomically
 from fedcode.strict import Name, Strict, checked, parsed, read
-from fedcode_client.settings import HINT, TOML, ClientSettings
+from fedcode_client.settings import HINT, TOML, ClientSettings, Port
 
 VARIABLE = "FEDCODE_CLIENT_HOME"
 """Names the folder where `--home` does not."""
 
-Port = Annotated[int, Field(ge=0, lt=1 << 16, strict=True)]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

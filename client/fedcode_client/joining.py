@@ -45,6 +45,9 @@ _PLACE = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/@\[\]]+))(
 _ANSWER = "the coordinator's answer"
 _VERSIONS = "are both programs of one version?"
 
+_TAKEN, _PAUSE = 1.5, 0.25
+"""Seconds until a coordinator knows of an invitation that it has just made; between two tries."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -160,24 +163,36 @@ def leave(home: Home) -> Membership:
 def _enrol(
     ticket: Ticket, authority: x509.Certificate, ask: messages.EnrollRequest
 ) -> messages.Certificate:
-    invitation = ticket.invitation
     refused = MembershipError(
         "the coordinator does not take this invitation: it was used, withdrawn or altered",
         "ask for another one; if it was used and not by you, tell the coordinator",
     )
-    try:
-        with (
-            channel(
-                ticket.address,
-                ca=pem(authority),
-                key=key_pem(invitation.key),
-                certificate=pem(invitation.certificate),
-            ) as opened,
-            asking(ticket.address),
-        ):
-            answer: messages.Certificate = stubs.EnrollmentStub(opened).Enroll(ask)
-    except (NotAccepted, Unreachable) as error:  # it has just answered: the handshake was ended
-        raise refused from error
+    until = time.monotonic() + _TAKEN
+    while True:
+        try:
+            return _asked(ticket, authority, ask)
+        except NotAccepted as error:
+            raise refused from error
+        except Unreachable as error:  # it has just answered: the handshake was ended
+            if time.monotonic() >= until:
+                raise refused from error
+            time.sleep(_PAUSE)
+
+
+def _asked(
+    ticket: Ticket, authority: x509.Certificate, ask: messages.EnrollRequest
+) -> messages.Certificate:
+    invitation = ticket.invitation
+    with (
+        channel(
+            ticket.address,
+            ca=pem(authority),
+            key=key_pem(invitation.key),
+            certificate=pem(invitation.certificate),
+        ) as opened,
+        asking(ticket.address),
+    ):
+        answer: messages.Certificate = stubs.EnrollmentStub(opened).Enroll(ask)
     return answer
 
 

@@ -176,6 +176,9 @@ class Desk:
             )
             if made.digest() != one.agreement.digest():
                 raise ConfigError(f"the agreement on {task} is not what its settings make", _OTHERS)
+        said = self.folder(offer.run) / "federation.json"
+        if said.exists() and json.loads(said.read_text(encoding="utf-8")) != _settings(offer):
+            raise ConfigError("the settings are not those that we said yes to", _OTHERS)
         known = self.known_roster()
         if known is not None and known.digest() != roster.digest():
             roster.check_follows(known)
@@ -189,7 +192,7 @@ class Desk:
         key, name = self.home.signing_key(), self.membership.member
         signed = [one.sign(name, key) for one in offer.agreements]
         folder = self.folder(offer.run)
-        write_json(folder / "federation.json", offer.federation.model_dump(mode="json"))
+        write_json(folder / "federation.json", _settings(offer))
         for one in signed:
             write_json(folder / f"agreement-{one.agreement.task}.json", one.plain())
         answer = messages.AnswerRequest(
@@ -295,6 +298,11 @@ class Desk:
             raise RunError(f"{path} cannot be written", "is the disk full?") from error
         finally:
             part.unlink(missing_ok=True)
+
+
+def _settings(offer: Offer) -> dict[str, Any]:
+    """All of a federation's settings: some are in no agreement, as how many files are held out."""
+    return offer.federation.model_dump(mode="json")
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

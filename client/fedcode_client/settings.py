@@ -14,6 +14,7 @@ HINT = "the comments in client.toml say what there is"
 
 Source = Annotated[str, Field(pattern=r"^(package|wheel|path):.+$")]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$")]
+Port = Annotated[int, Field(ge=0, lt=1 << 16, strict=True)]
 
 
 class ClientSettings(Strict):
@@ -28,6 +29,8 @@ class ClientSettings(Strict):
         threads: of training.
         largest_mib: of a message, either way.
         local: port of health and metrics, on loopback; 0 for any.
+        front: port on loopback that a SuperNode calls, with ``up --supernode``; 0 for any.
+        supernode: port on loopback that this SuperNode listens on.
     """
 
     source: Source | None = None
@@ -36,7 +39,9 @@ class ClientSettings(Strict):
     memory_mib: Count = 512
     threads: Count = 1
     largest_mib: Count = 512
-    local: Annotated[int, Field(ge=0, lt=1 << 16, strict=True)] = 0
+    local: Port = 0
+    front: Port = 9482
+    supernode: Annotated[Port, Field(ge=1)] = 9483
 
 
 TOML = """\
@@ -56,4 +61,9 @@ memory_mib = 512      # for the tensors of a training step
 threads = 1           # of training
 largest_mib = 512     # of a message, either way
 local = 0             # port of health and metrics, on 127.0.0.1; 0 for any that is free
+
+# For `up --supernode` alone: ports on 127.0.0.1, of the front that a stock SuperNode calls, and of
+# the SuperNode itself.
+# front = 9482
+# supernode = 9483
 """

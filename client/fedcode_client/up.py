@@ -5,32 +5,41 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self
 
 import grpc
 from prometheus_client import CollectorRegistry, Gauge
 
 from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
+from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
+from fedcode.storage import alone, append_line
 from fedcode.transport.front import Listener
 from fedcode.transport.local import local_app
 from fedcode_client import witness
 from fedcode_client.agent import Agent
+from fedcode_client.answering import Answering
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
-from fedcode_client.connection import asking, connect
+from fedcode_client.certificate import TRANSCRIPT
+from fedcode_client.connection import Unreachable, asking, connect
 from fedcode_client.home import Home
+from fedcode_client.lines import Straight
 from fedcode_client.offers import Offer
 from fedcode_client.ours import Ours, StartFiles
+from fedcode_client.supernode import Beside
 
 logger = logging.getLogger(__name__)
 
-_ROOM = 2 << 20
+_STATUS = "`fedcode-client status` says more"
+_AGAIN = 3.0
 _LEAST = 64 << 20
 
 
@@ -39,28 +48,34 @@ class Process:
 
     Args:
         home: the organization's folder.
+        supernode: whether requests come through a stock SuperNode, run beside us.
 
     Raises:
         ConfigError: no code is named, or its account is not there.
         MembershipError: we have not joined, or the coordinator cannot be reached now.
         LedgerDamaged: the ledger was set back.
-        RunError: the budget service does not start.
+        RunError: it is up already, the budget service does not start, or a port is taken.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, supernode: bool = False) -> None:
         self._home, self._settings = home, home.settings()
         self._membership = home.membership()
         if self._settings.source is None:
             raise ConfigError(f"{home.toml} names no source", 'write source = "path:DIR" there')
         self._ours: Ours | None = None
+        self._stop = threading.Event()
         self._closing = ExitStack()
         try:
+            self._closing.enter_context(alone(home.state / "up.lock", _STATUS))
             channel = self._closing.enter_context(connects(home, Role.TRAINER))
             self._ledger = self._closing.enter_context(RemoteLedger(channel))
-            self._check_ledger()
+            self._checked = self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
-            self.agent = Agent(home, self._build, self._countersign, largest=largest)
-            self._measured = Measured(self.agent)
+            self._answering = Answering(home, self._build)
+            self._beside = self._front(largest) if supernode else None
+            line = self._beside.line if self._beside else partial(Straight, home, largest)
+            self.agent = Agent(home, self._answering, line, self._countersign)
+            self._measured = Measured(self.agent, self._answering)
             local = local_app(self.health, self._measured.registry)
             self._local = Listener(local, "127.0.0.1", self._settings.local, None)
             self._closing.callback(self._local.stop)
@@ -82,26 +97,59 @@ class Process:
         """Of health and metrics, on loopback."""
         return self._local.port
 
+    @property
+    def command(self) -> list[str]:
+        """The SuperNode's, where there is one."""
+        return self._beside.command if self._beside else []
+
     def health(self) -> dict[str, Any]:
         """Whether the coordinator is reached, and what we take part in."""
         return {
             "ok": self.agent.connected,
             "member": self._membership.member,
-            "agreements": list(self.agent.agreements),
-            "answered": self.agent.counts.answered,
-            "refused": dict(self.agent.counts.refused),
+            "agreements": list(self._answering.agreements),
+            "answered": self._answering.counts.answered,
+            "refused": dict(self._answering.counts.refused),
         }
 
     def run(self) -> None:
-        """Until :meth:`Agent.stop`."""
-        event(logger, "up", member=self._membership.member)
-        self.agent.run()
+        """Until :meth:`stop`.
 
-    def _check_ledger(self) -> None:
-        """That it is not behind what the coordinator has countersigned."""
-        with connect(self._home) as opened, asking(self._membership.address):
-            stub = stubs.EnrollmentStub(opened)
-            witness.check(self._ledger, stub, self._membership.coordinator)
+        Raises:
+            LedgerDamaged: the ledger was set back, or is found damaged on the way.
+        """
+        event(logger, "up", member=self._membership.member)
+        while not self._checked and not self._stop.wait(_AGAIN):
+            self._checked = self._check_ledger()
+        if self._checked:
+            self.agent.run()
+
+    def stop(self) -> None:
+        """Ends :meth:`run` when what is being answered is answered."""
+        self._stop.set()
+        self.agent.stop()
+
+    def _check_ledger(self) -> bool:
+        """Whether it is known not to be behind what the coordinator has countersigned.
+
+        Nothing is answered before; a coordinator that is away is waited for.
+
+        Raises:
+            LedgerDamaged: it is behind.
+        """
+        try:
+            with connect(self._home) as opened, asking(self._membership.address):
+                stub = stubs.EnrollmentStub(opened)
+                witness.check(self._ledger, stub, self._membership.coordinator)
+        except Unreachable:
+            event(logger, "waits for the coordinator", logging.WARNING)
+            return False
+        return True
+
+    def _front(self, largest: int) -> Beside:
+        made = Beside(self._home, largest, self._answering.bundle_refused)
+        self._closing.callback(made.stop)
+        return made
 
     def _countersign(self) -> None:
         """Shows the ledger's head; where the coordinator is away, the next time will do."""
@@ -135,6 +183,7 @@ class Process:
                 self._membership.member,
                 memory_mib=self._settings.memory_mib,
             )
+            one.confirmed = partial(append_line, folder.parent / TRANSCRIPT)
             made[signed.agreement.digest()] = one
         event(logger, "ready", run=offer.run, seconds=round(time.monotonic() - start, 1))
         return made
@@ -144,7 +193,10 @@ class Process:
         source = self._settings.source
         if self._ours is None and source is not None:
             self._ours = Ours.read(
-                self._membership.member, source, self._settings.max_tokens, self._settings.threads
+                self._membership.member,
+                anchored(source, self._home.root),
+                self._settings.max_tokens,
+                self._settings.threads,
             )
         assert self._ours is not None
         return self._ours
@@ -155,14 +207,15 @@ class Measured:
 
     Args:
         agent: whose.
+        answering: what it answers.
 
     Attributes:
         registry: all of it.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, answering: Answering) -> None:
         self.registry = CollectorRegistry()
-        self._agent = agent
+        self._agent, self._answering = agent, answering
         gauges = {
             "fedcode_agent_connected": ("Whether the coordinator is reached.", self._connected),
             "fedcode_agent_agreements": ("Agreements that are answered for.", self._agreements),
@@ -177,13 +230,13 @@ class Measured:
         return float(self._agent.connected)
 
     def _agreements(self) -> float:
-        return float(len(self._agent.agreements))
+        return float(len(self._answering.agreements))
 
     def _answered(self) -> float:
-        return float(self._agent.counts.answered)
+        return float(self._answering.counts.answered)
 
     def _refused(self) -> float:
-        return float(sum(self._agent.counts.refused.values()))
+        return float(sum(self._answering.counts.refused.values()))
 
     def _objections(self) -> float:
-        return float(self._agent.counts.objections)
+        return float(self._answering.counts.objections)

@@ -103,6 +103,7 @@ def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
     )
     environment.filters["epsilon"] = table.epsilon
     environment.filters["counted"] = counted
+    environment.filters["known"] = lambda value: table.number(value, 0)
     return environment.from_string(_part("template.html.j2")).render(
         style=Markup(_part("style.css")),  # noqa: S704  our own file
         result=result,

@@ -28,10 +28,11 @@ class Part(BaseModel):
 
 
 class Simulation(Part):
-    """What is true of a simulation only."""
+    """What is true of a simulation only, or that the run was none."""
 
     seeded_noise: bool
     note: str = ""
+    simulated: bool = True
 
 
 class Accountant(Part):
@@ -76,17 +77,17 @@ class OrganizationLocal(Part):
 
 
 class Organization(Part):
-    """One organization and what it holds."""
+    """One organization and what it holds, as far as anybody but itself knows it."""
 
     name: str
     source: str
     role: Role
-    files: int
-    records: int
+    files: int | None
+    records: int | None
     units: int | None = None
-    lexer_tokens: int
-    fingerprint: str
-    local: OrganizationLocal
+    lexer_tokens: int | None
+    fingerprint: str | None
+    local: OrganizationLocal | None
 
 
 class LedgerRow(Part):

@@ -37,7 +37,7 @@ def summary(values: Mapping[str, Any], folder: Path) -> Group:
         *_comparisons(result),
         *_verdicts(result),
         *_notes(result),
-        _files(folder, bool(result.ledger)),
+        _files(folder, bool(result.ledger) and result.simulation.simulated),
     )
 
 
@@ -114,6 +114,6 @@ def _notes(result: Result) -> Iterator[Text]:
         yield Text(f"{words.SEEDED}: these weights are for looking at, not for giving away", "bold")
 
 
-def _files(folder: Path, private: bool) -> Text:
-    beside = [name for name in _BESIDE if private or name != "ledger.sqlite"]
+def _files(folder: Path, ledger: bool) -> Text:
+    beside = [name for name in _BESIDE if ledger or name != "ledger.sqlite"]
     return Text(f"{folder / 'report.html'}  (beside it: {', '.join(beside)})", overflow="fold")

@@ -85,7 +85,9 @@ def summary(result: Result) -> list[str]:
     said = [
         f"Models: {listed([task.title for task in result.tasks])}. "
         f"Members: {listed(result.members)}.",
-        "This is a simulation: one machine held every organization's code and played every part.",
+        "This is a simulation: one machine held every organization's code and played every part."
+        if result.simulation.simulated
+        else f"This is {result.simulation.note}.",
     ]
     if unseen:
         said.append(f"What was learned is measured on code never trained on: {listed(unseen)}.")
@@ -127,8 +129,9 @@ def standing(result: Result) -> str:
     if result.privacy is None:
         return "no differential privacy: the weights may hold the code they were trained on"
     privacy = result.privacy
+    most = "" if result.simulation.simulated else "at most "
     return (
-        f"largest ε {epsilon(largest_spent(result.ledger))}, cap {epsilon(privacy.epsilon)}, "
+        f"largest ε {most}{epsilon(largest_spent(result.ledger))}, cap {epsilon(privacy.epsilon)}, "
         f"δ {delta(privacy.delta)}, {privacy.unit}, {privacy.adjacency}, {privacy.accountant.shown}"
     )
 

@@ -8,7 +8,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fedcode.agreement import Agreement
 from fedcode.errors import (
@@ -32,6 +32,7 @@ from fedcode.signing import SigningKey
 from fedcode.trainer import LocalReport, Trainer
 from fedcode.weights import Vector
 from fedcode.wire import (
+    Confirmation,
     ConfirmationList,
     KeyBook,
     Message,
@@ -76,12 +77,14 @@ class _Sum:
         session: the sum.
         weights: where training starts.
         half: our half of the protocol.
+        cohort: all whom the plan names, those of other groups too.
         paid: whether it was charged for: a term that could not be made is not made again.
     """
 
     session: Session
     weights: Vector
     half: SummingMember
+    cohort: tuple[str, ...]
     paid: bool = False
 
 
@@ -112,6 +115,8 @@ class Member:
         objection: what was wrong with the last message that did not fit the secure sum; a
             :class:`~fedcode.errors.Misbehaviour` names the culprit, has the evidence, and stays
             until there is another one.
+        confirmed: called with the signed proof of who survived a sum of ours, which is a line of a
+            transcript, before our shares leave.
 
     Args:
         name: the member's name in the roster.
@@ -147,6 +152,7 @@ class Member:
         self.error: Exception | None = None
         self.refused: RefusalCode | None = None
         self.objection: SecureSumError | None = None
+        self.confirmed: Callable[[dict[str, Any]], None] = lambda _proof: None
         self._agreement = agreement
         self._digest = agreement.digest()
         self._cost = cost
@@ -225,7 +231,9 @@ class Member:
             case SurvivorList():
                 return encode(running.half.confirm(message))
             case ConfirmationList():
-                return encode(running.half.reveal(message))
+                answer = encode(running.half.reveal(message))
+                self.confirmed(_proof(running.cohort, message, self._agreement.task))
+                return answer
         raise _Refused(RefusalCode.PLAN)
 
     def _consent(self, plan: Plan) -> None:
@@ -259,7 +267,7 @@ class Member:
         latch = _RoundLatch(self._ledger, self.asset, self._digest, plan.round)
         half = SummingMember(session, self.name, self._key, latch)
         keys = encode(half.keys())
-        self._sum = _Sum(session, plan.weights, half)
+        self._sum = _Sum(session, plan.weights, half, tuple(sorted(plan.cohort)))
         return keys
 
     def close(self) -> None:
@@ -351,3 +359,15 @@ class Member:
             if not receipt.used:
                 self._ledger.refund(receipt)
             raise
+
+
+def _proof(cohort: tuple[str, ...], confirmed: ConfirmationList, task: str) -> dict[str, Any]:
+    """What members have signed of the survivors, as a coordinator's transcript has it."""
+    said = confirmed
+    about = (said.transcript, said.sharers, said.survivors)
+    messages = (
+        Confirmation(said.agreement, said.round, said.plan, name, *about, signature)
+        for name, signature in said.confirmations
+    )
+    signed = [encode(message).hex() for message in messages]
+    return {"task": task, "round": said.round, "cohort": list(cohort), "confirmations": signed}

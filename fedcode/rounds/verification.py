@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedcode.agreement import Agreement, SignedAgreement
 from fedcode.errors import ConfigError, SecureSumError
@@ -89,21 +89,9 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
     wrong = [f"{name} has not signed, or not with the key of the roster" for name in missing]
     if before is not None:
         wrong += _wrong_before(agreed, read(before))
-    survivors, unproven, proved = [], set[int](), set[tuple[int, str]]()
-    for line in _lines_of(transcript, agreed.task) if transcript else []:
-        try:
-            names = line.survivors(agreed)
-        except TooFewConfirmed:
-            unproven.add(line.round)
-        except SecureSumError as error:
-            wrong.append(f"round {line.round}: {error}")
-        else:
-            twice = [name for name in names if (line.round, name) in proved]
-            wrong += [f"round {line.round}: {name} is in two sums" for name in twice]
-            proved |= {(line.round, name) for name in names}
-            survivors.append(names)
-    if transcript:
-        unproven |= set(range(1, agreed.rounds + 1)) - {number for number, _ in proved}
+    found = proved(agreed, transcript) if transcript else Proved((), (), ())
+    wrong += found.wrong
+    survivors = [names for _, names in found.sums]
     sizes = tuple(sorted({len(names) for names in survivors}))
     spent: Mapping[int, float] = {}
     if survivors and agreed.training.kind == "gradient-sum":
@@ -115,7 +103,7 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
         agreed.roster.epoch,
         missing,
         len(survivors),
-        tuple(sorted(unproven)),
+        found.unproven,
         sizes,
         spent,
         tuple(wrong),
@@ -125,18 +113,63 @@ def verify(path: Path, before: Path | None, transcript: Path | None) -> Verified
 def shown(transcript: Path, agreed: Agreement) -> list[tuple[int, tuple[str, ...]]]:
     """The sums of a task whose survivors a transcript proves: round and names of each.
 
-    What it does not prove, or gets wrong, is not there.
+    What it does not prove, or gets wrong, is not there; nor is a line that a crash has cut off.
 
     Raises:
-        ConfigError: it is no transcript.
+        ConfigError: it cannot be read.
     """
+    try:
+        lines = transcript.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{transcript} cannot be read", "name transcript.jsonl") from error
     found = []
-    for line in _lines_of(transcript, agreed.task):
+    for text in lines:
         try:
-            found.append((line.round, line.survivors(agreed)))
-        except SecureSumError:
+            values = json.loads(text)
+            if values["task"] == agreed.task:
+                line = _line(values)
+                found.append((line.round, line.survivors(agreed)))
+        except (SecureSumError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return found
+
+
+class Proved(NamedTuple):
+    """What a transcript proves of one agreement's secure sums.
+
+    Attributes:
+        sums: round and survivors of each that is proved.
+        unproven: rounds of which it does not show enough confirmations for every sum.
+        wrong: what does not hold, a sentence each.
+    """
+
+    sums: tuple[tuple[int, tuple[str, ...]], ...]
+    unproven: tuple[int, ...]
+    wrong: tuple[str, ...]
+
+
+def proved(agreed: Agreement, transcript: Path) -> Proved:
+    """Checks who survived the secure sums of one agreement, by their signatures.
+
+    Raises:
+        ConfigError: the file is no transcript.
+    """
+    sums, unproven, wrong = [], set[int](), list[str]()
+    there = set[tuple[int, str]]()
+    for line in _lines_of(transcript, agreed.task):
+        try:
+            names = line.survivors(agreed)
+        except TooFewConfirmed:
+            unproven.add(line.round)
+        except SecureSumError as error:
+            wrong.append(f"round {line.round}: {error}")
+        else:
+            twice = [name for name in names if (line.round, name) in there]
+            wrong += [f"round {line.round}: {name} is in two sums" for name in twice]
+            there |= {(line.round, name) for name in names}
+            sums.append((line.round, names))
+    unproven |= set(range(1, agreed.rounds + 1)) - {number for number, _ in there}
+    return Proved(tuple(sums), tuple(sorted(unproven)), tuple(wrong))
 
 
 def _wrong_before(agreed: Agreement, before: SignedAgreement) -> list[str]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -46,6 +47,14 @@ The handshake has shown already that the certificate is from whom the server tru
 caller has its key.
 """
 
+Shown = tuple[bytes, bytes]
+"""PEM of what a server shows, and of what it trusts."""
+
+LOOK = 0.25
+"""Seconds between two looks at what is to be shown and trusted."""
+
+_GRACE = 60.0
+
 Adds = Callable[[grpc.Server], object]
 """Registers a servicer: ``partial(add_EnrollmentServicer_to_server, servicer)``."""
 
@@ -63,19 +72,43 @@ class Refused(Exception):
         self.code, self.word = code, word
 
 
-@dataclass(frozen=True)
 class Serving:
-    """A server that runs.
+    """A server that runs, and is replaced when what it trusts or shows is another.
+
+    gRPC can ask for its certificates at every handshake, but replaces them without regard to
+    handshakes under way, and then crashes now and again. So a second server takes over the port,
+    and the first one ends when its calls have.
+
+    Args:
+        make: a server, not yet started, with such credentials at such a port, and its port.
+        credentials: what is shown and trusted now.
+        watched: whether that may change.
 
     Attributes:
         port: where it listens; the one that the system has chosen where 0 was asked for.
     """
 
-    port: int
-    _server: grpc.Server
+    def __init__(
+        self,
+        make: Callable[[Shown, int | None], tuple[grpc.Server, int]],
+        credentials: Callable[[], Shown],
+        *,
+        watched: bool,
+    ) -> None:
+        self._make, self._credentials = make, credentials
+        self._shown = credentials()
+        self._server, self.port = make(self._shown, None)
+        self._server.start()
+        self._ending = threading.Event()
+        self._watch = threading.Thread(target=self._watching, name="credentials", daemon=True)
+        if watched:
+            self._watch.start()
 
     def stop(self, grace: float | None = None) -> None:
         """Takes no more calls, gives those under way ``grace`` seconds, and waits for the end."""
+        self._ending.set()
+        if self._watch.is_alive():
+            self._watch.join()
         self._server.stop(grace).wait()
 
     def __enter__(self) -> Self:
@@ -89,6 +122,22 @@ class Serving:
     ) -> None:
         self.stop()
 
+    def _watching(self) -> None:
+        while not self._ending.wait(LOOK):
+            try:
+                self._refresh()
+            except Exception as error:  # noqa: BLE001  the server that runs goes on
+                logger.error("credentials: %s", type(error).__name__)  # noqa: TRY400
+
+    def _refresh(self) -> None:
+        now = self._credentials()
+        if now == self._shown:
+            return
+        made, _ = self._make(now, self.port)
+        made.start()
+        self._server.stop(_GRACE)
+        self._server, self._shown = made, now
+
 
 def server(
     bind: str,
@@ -96,7 +145,7 @@ def server(
     servicers: Sequence[Adds],
     private_key: bytes,
     chain: bytes | Callable[[], bytes],
-    trusted: Callable[[], bytes],
+    trusted: bytes | Callable[[], bytes],
     permits: Permits,
     largest: int = LARGEST,
 ) -> Serving:
@@ -106,38 +155,61 @@ def server(
         bind: ``HOST:PORT``; port 0 for any.
         servicers: what registers each of them.
         private_key: PEM.
-        chain: PEM, the server's certificate first and the authority's last; a function is asked at
-            every handshake, so that a new certificate needs no restart.
-        trusted: PEM of those whose certificates are taken in a handshake; asked at every one.
+        chain: PEM, the server's certificate first and the authority's last; a function is asked
+            every :data:`LOOK` seconds, so that a new certificate needs no restart.
+        trusted: PEM of those whose certificates are taken in a handshake; a function as well.
         permits: asked in every call.
         largest: bytes of a message, either way.
 
     Raises:
         RunError: it cannot listen there.
     """
+    watched = callable(chain) or callable(trusted)
+    host, _, _ = bind.rpartition(":")
 
-    def configuration() -> Any:
-        now = chain if isinstance(chain, bytes) else chain()
-        return grpc.ssl_server_certificate_configuration([(private_key, now)], trusted())
+    def shown() -> Shown:
+        return (
+            chain() if callable(chain) else chain,
+            trusted() if callable(trusted) else trusted,
+        )
 
-    credentials = grpc.dynamic_ssl_server_credentials(
-        configuration(), configuration, require_client_authentication=True
-    )
-    made = grpc.server(
-        ThreadPoolExecutor(_THREADS, thread_name_prefix="service"),
-        interceptors=[_Guard(permits)],
-        options=_options(largest),
-        maximum_concurrent_rpcs=_CALLS,
-    )
-    for add in servicers:
-        add(made)
-    health_pb2_grpc.add_HealthServicer_to_server(_Health(), made)
-    try:
-        port = made.add_secure_port(bind, credentials)
-    except RuntimeError as error:
-        raise RunError(f"cannot listen at {bind}", "is another program there?") from error
-    made.start()
-    return Serving(port, made)
+    def make(now: Shown, port: int | None) -> tuple[grpc.Server, int]:
+        credentials = grpc.ssl_server_credentials([(private_key, now[0])], now[1], True)
+        made = grpc.server(
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="service"),
+            interceptors=[_Guard(permits)],
+            options=_options(largest, shared=watched),
+            maximum_concurrent_rpcs=_CALLS,
+        )
+        for add in servicers:
+            add(made)
+        health_pb2_grpc.add_HealthServicer_to_server(_Health(), made)
+        try:
+            where = bind if port is None else f"{host}:{port}"
+            return made, made.add_secure_port(where, credentials)
+        except RuntimeError as error:
+            raise RunError(f"cannot listen at {bind}", "is another program there?") from error
+
+    if watched:
+        _check_free(bind)
+    return Serving(make, shown, watched=watched)
+
+
+def _check_free(bind: str) -> None:
+    """That no other program listens there: with a port that can be shared, gRPC would not say so.
+
+    Raises:
+        RunError: one does.
+    """
+    host, _, port = bind.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host.strip("[]"), int(port)))
+            tried.listen(1)
+        except OSError as error:
+            raise RunError(f"cannot listen at {bind}", "is another program there?") from error
 
 
 def peer(context: Any) -> x509.Certificate:
@@ -183,6 +255,9 @@ def channel(
         ("grpc.keepalive_time_ms", 2 * _PING_MS),
         ("grpc.keepalive_timeout_ms", _PING_MS),
         ("grpc.service_config", _retrying(idempotent)),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
     ]
     if server_name is not None:
         options.append(("grpc.ssl_target_name_override", server_name))
@@ -190,9 +265,9 @@ def channel(
     return grpc.intercept_channel(made, _Deadlines(deadline))
 
 
-def _options(largest: int) -> list[tuple[str, Any]]:
+def _options(largest: int, *, shared: bool) -> list[tuple[str, Any]]:
     return [
-        ("grpc.so_reuseport", 0),  # a second server at one port is a mistake
+        ("grpc.so_reuseport", int(shared)),  # else a second server at one port is a mistake
         ("grpc.max_receive_message_length", largest),
         ("grpc.max_send_message_length", largest),
         ("grpc.max_metadata_size", 16 << 10),

@@ -14,6 +14,7 @@ from fedcode.agreement import Agreement, SignedAgreement, agree
 from fedcode.budgets import allowance, budget
 from fedcode.errors import TrainingError
 from fedcode.federation import AggregationSettings, Federation, ServerSettings, TaskSettings
+from fedcode.privacy.accountant import Filter
 from fedcode.privacy.accountant import epsilon as epsilon_of
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.ledger import BudgetLedger
@@ -29,11 +30,10 @@ from fedcode.simulation.dataset import Dataset, all_files
 from fedcode.simulation.dropouts import Dropping
 from fedcode.simulation.identities import coordinator_of, key_of, roster_of
 from fedcode.simulation.learners import Learner
+from fedcode.simulation.members import AnyMember, Engine, in_memory
 from fedcode.simulation.unprotected import UnprotectedMember
 from fedcode.task import Metrics
 from fedcode.trainer import LocalReport, Trainer
-from fedcode.transport.flower import member_app
-from fedcode.transport.in_memory import InMemoryGrid
 
 Key = Literal["public", "alone", "federated", "federated-plain", "centralized-plain", "baseline"]
 
@@ -125,6 +125,7 @@ class Bench:
         secret: take the noise from the system, not from the seed.
         observe: looks over a private trainer's shoulder.
         dropout: the chance that a member is lost in a round of the federated arm.
+        engine: where members live.
     """
 
     federation: Federation
@@ -139,6 +140,7 @@ class Bench:
     secret: bool = False
     observe: Callable[[Trainer], Trainer] = lambda trainer: trainer
     dropout: float = 0.0
+    engine: Engine = in_memory
 
     def run(
         self,
@@ -170,27 +172,25 @@ class Bench:
         levels = {
             name: part.get("level") for line in before for name, part in line["local"].items()
         }
-        members = {
-            name: self._member(name, arm, agreement, ledger, levels.get(name))
-            for name in arm.members
-        }
-        drops = self._drops(arm, agreement, members, state.round)
-        grid = InMemoryGrid({name: member_app(one.answer) for name, one in drops.items()})
-        coordinator = Coordinator(agreement, grid, grid.nodes, coordinator_of(self.seed))
-        while state.round < agreement.rounds:
-            for one in drops.values():
-                one.begin()
-            before_it = self._charges(members, ledger)
-            state, outcome = coordinator.run(state)
-            after_it = self._charges(members, ledger)
-            charged = tuple(name for name, n in after_it.items() if n > before_it[name])
-            for member in members.values():
-                if isinstance(member, Member) and member.error is not None:
-                    raise member.error
-            line = self._line(outcome, state, members, ledger, charged)
-            left = len(set(arm.members) - state.spent)
-            if not after(state, line) or not agreement.possible(left):
-                break
+        assets = self._open_accounts(arm, agreement, ledger)
+        with self.engine(self, arm, agreement, ledger, levels) as members:
+            drops = self._drops(arm, agreement, members.nodes, state.round)
+            grid = members.grid(lambda node: drops[node].next())
+            coordinator = Coordinator(agreement, grid, members.nodes, coordinator_of(self.seed))
+            while state.round < agreement.rounds:
+                for one in drops.values():
+                    one.begin()
+                before_it = {name: ledger.charges(asset) for name, asset in assets.items()}
+                state, outcome = coordinator.run(state)
+                reports = members.reports()
+                charged = tuple(n for n, a in assets.items() if ledger.charges(a) > before_it[n])
+                spent = {name: ledger.epsilon(asset) for name, asset in assets.items()}
+                if assets:
+                    reports = {name: reports[name] for name in charged}
+                line = self._line(outcome, state, reports, spent, charged)
+                left = len(set(arm.members) - state.spent)
+                if not after(state, line) or not agreement.possible(left):
+                    break
         return state
 
     def measure(self, state: State, arm: Arm) -> dict[str, Any]:
@@ -287,46 +287,32 @@ class Bench:
             found = found.sign(name, key_of(self.seed, name))
         return found
 
-    def _drops(
-        self,
-        arm: Arm,
-        agreement: Agreement,
-        members: Mapping[str, Member | UnprotectedMember],
-        done: int,
-    ) -> dict[str, Dropping]:
-        """The members, each with its losses in the rounds after those that are done."""
-        rate = self.dropout if arm.key == "federated" else 0.0
-        steps = len(STEPS) if agreement.aggregation.masked else 1
-        found = {}
-        for number, (name, member) in enumerate(members.items()):
-            which = [t.name for t in self.federation.tasks].index(self.settings.name)
-            found[name] = Dropping(member.answer, rate, steps, [self.seed, which, number])
-            for _ in range(done):
-                found[name].begin()
-        return found
-
-    def _member(
+    def member(
         self,
         name: str,
         arm: Arm,
         agreement: Agreement,
         ledger: BudgetLedger,
         level: float | None,
-    ) -> Member | UnprotectedMember:
+    ) -> AnyMember:
+        """One member of an arm.
+
+        Args:
+            name: whose.
+            arm: in which it takes part.
+            agreement: of the arm.
+            ledger: in which the accounts of a private arm are open.
+            level: where its adaptive clipping starts; None at the beginning.
+        """
         records = self.data.train[name].records()
         if not arm.private or self.noise is None:
             train = self.learner.plain(records, self.settings.rounds)
             return UnprotectedMember(name, agreement, train, key_of(self.seed, name))
-        policy = agreement.policy
-        organization = next(o for o in self.federation.members if o.name == name)
-        filter_ = budget(self.federation, organization, self.noise.calibration)
-        ledger.open_simulated(
-            organization.source, organization=name, unit=policy.unit, budget=filter_
-        )
+        policy, filter_ = agreement.policy, self._budget(name, self.noise)
         private = self.learner.trainer(records, policy, self._randomness(arm, name), level)
         return Member(
             name,
-            organization.source,
+            self._asset(name),
             agreement,
             filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
             allowance(self.settings, filter_),
@@ -336,42 +322,55 @@ class Bench:
             simulated=True,
         )
 
+    def _budget(self, name: str, noise: Noise) -> Filter:
+        organization = next(o for o in self.federation.members if o.name == name)
+        return budget(self.federation, organization, noise.calibration)
+
+    def _open_accounts(
+        self, arm: Arm, agreement: Agreement, ledger: BudgetLedger
+    ) -> dict[str, str]:
+        """The account that each member of a private arm is charged on; they are open then."""
+        if not arm.private or self.noise is None:
+            return {}
+        for name in arm.members:
+            ledger.open_simulated(
+                self._asset(name),
+                organization=name,
+                unit=agreement.policy.unit,
+                budget=self._budget(name, self.noise),
+            )
+        return {name: self._asset(name) for name in arm.members}
+
+    def _drops(
+        self, arm: Arm, agreement: Agreement, nodes: Mapping[str, int], done: int
+    ) -> dict[int, Dropping]:
+        """For each node its losses in the rounds after those that are done."""
+        rate = self.dropout if arm.key == "federated" else 0.0
+        steps = len(STEPS) if agreement.aggregation.masked else 1
+        which = [t.name for t in self.federation.tasks].index(self.settings.name)
+        found = {}
+        for number, name in enumerate(arm.members):
+            found[nodes[name]] = one = Dropping(rate, steps, [self.seed, which, number])
+            for _ in range(done):
+                one.begin()
+        return found
+
     def _randomness(self, arm: Arm, name: str) -> Callable[[Receipt], SecureGenerator]:
         if self.secret:
             return lambda _receipt: SecureGenerator()
         task = self.settings.name
         return lambda receipt: SeededGenerator(self.seed, arm.name, task, name, receipt.round)
 
-    @staticmethod
-    def _charges(
-        members: Mapping[str, Member | UnprotectedMember], ledger: BudgetLedger
-    ) -> dict[str, int]:
-        """How many charges each member's account has."""
-        return {
-            name: ledger.charges(member.asset)
-            for name, member in members.items()
-            if isinstance(member, Member)
-        }
-
     def _line(
         self,
         outcome: Outcome,
         state: State,
-        members: Mapping[str, Member | UnprotectedMember],
-        ledger: BudgetLedger,
+        reports: Mapping[str, LocalReport],
+        spent: Mapping[str, float],
         charged: tuple[str, ...],
     ) -> Round:
         start = time.perf_counter()
         metrics = self._figures(state, self.glimpse) if self.glimpse else {}
-        local: dict[str, Mapping[str, Any]] = {}
-        spent = {}
-        for name, member in members.items():
-            if isinstance(member, Member):
-                if name in charged:
-                    local[name] = asdict(member.report)
-                spent[name] = ledger.epsilon(member.asset)
-            else:
-                local[name] = asdict(LocalReport(member.loss))
         return Round(
             outcome.round,
             metrics,
@@ -380,7 +379,7 @@ class Bench:
             outcome.refusals,
             spent,
             outcome.seconds + time.perf_counter() - start,
-            local,
+            {name: asdict(report) for name, report in reports.items()},
             outcome.weights,
             {key: asdict(one) for key, one in outcome.metrics.items()},
             [one.plain() for one in outcome.sums],

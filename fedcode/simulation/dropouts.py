@@ -6,26 +6,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedcode.transport.flower import Answer
-from fedcode.transport.in_memory import Silent
+from fedcode.transport.lossy import Fate
 
 
 class Dropping:
     """A member that is lost at some step of some rounds, and back in the next round.
 
     Args:
-        answer: the member's half.
         rate: the chance to be lost, of each round.
         steps: messages that a round asks of it.
         seed: of this member's losses.
     """
 
-    def __init__(self, answer: Answer, rate: float, steps: int, seed: list[int]) -> None:
-        self._answer = answer
+    def __init__(self, rate: float, steps: int, seed: list[int]) -> None:
         self._rate = rate
         self._steps = steps
         self._draw = np.random.default_rng(seed)
-        self._left: int | None = None  # messages until it is lost; None: it stays
+        self._left: int | None = None  # half messages until it is lost; None: it stays
 
     def begin(self) -> None:
         """A new round: whether it will be lost, and when."""
@@ -33,15 +30,14 @@ class Dropping:
         step = int(self._draw.integers(2 * self._steps))
         self._left = step if lost else None
 
-    def answer(self, data: bytes) -> bytes:
-        """The member's answer, unless it is gone: before it worked on it, or just after."""
+    def next(self) -> Fate:
+        """Of the round's next message: it is gone before it works on it, or just after, or not."""
         if self._left is None:
-            return self._answer(data)
+            return Fate.ANSWERED
         if self._left == 0:
-            raise Silent
-        self._left -= 1
-        if self._left == 0:
-            self._answer(data)
-            raise Silent
-        self._left -= 1
-        return self._answer(data)
+            return Fate.UNSENT
+        if self._left == 1:
+            self._left = 0
+            return Fate.UNHEARD
+        self._left -= 2
+        return Fate.ANSWERED

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +29,7 @@ from fedcode.record import SourceFile
 from fedcode.rounds.checkpoints import load_state, save_state
 from fedcode.rounds.coordinator import State
 from fedcode.simulation.arms import Arm, Bench, Noise, Round
+from fedcode.simulation.cluster import EngineName
 from fedcode.simulation.dataset import Dataset, all_files, load, sample
 from fedcode.simulation.learners import CountLearner, GradientLearner, Learner, warm_start
 from fedcode.start import Start
@@ -53,6 +56,7 @@ class Job:
             whose ledgers live in memory: they are counterfactual.
         warm: the warm start's weights; None for a task that has none.
         dropout: the chance that a member is lost in a round of the federated arm.
+        engine: where the members of the federated arm live.
     """
 
     federation: Mapping[str, Any]
@@ -63,6 +67,7 @@ class Job:
     folder: Path | None = None
     warm: Path | None = None
     dropout: float = 0.0
+    engine: EngineName = "memory"
 
     @property
     def name(self) -> str:
@@ -227,18 +232,7 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
     start = time.perf_counter()
     if arm.key == "baseline":
         return _baselines(job, prepared)
-    bench = Bench(
-        federation=prepared.federation,
-        settings=prepared.settings,
-        data=prepared.data,
-        learner=learner_of(job, prepared),
-        fingerprint=prepared.task.fingerprint(),
-        start=start_file(job, prepared).digest,
-        glimpse=prepared.glimpse if job.folder else [],
-        noise=job.noise,
-        seed=job.seed,
-        dropout=job.dropout,
-    )
+    bench = bench_of(job, prepared)
     folder = job.folder / "checkpoint" if job.folder else None
     state, rounds = load_state(folder, job.name) if folder else (None, [])
 
@@ -253,8 +247,11 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
 
     if job.folder:
         write_json(job.folder / f"agreement-{job.task}.json", bench.signed(arm).plain())
-    path = job.folder / "ledger.sqlite" if job.folder and arm.private else ":memory:"
-    with BudgetLedger.open(path) as ledger:
+    with _ledger_file(job) as path, BudgetLedger.open(path or ":memory:") as ledger:
+        if path is not None and job.engine == "flower":
+            from fedcode.simulation.homes import on_flower
+
+            bench.engine = on_flower(job, path)
         state = bench.run(arm, ledger, state=state, before=tuple(rounds), after=after)
         if not _channel.stopping:
             ledger.empty_outbox()
@@ -278,6 +275,37 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
         "summed": summed,
         "weights": len(state.weights),
     }
+
+
+@contextmanager
+def _ledger_file(job: Job) -> Iterator[Path | None]:
+    """Where the ledger of a job lies while the block runs; None for one in memory.
+
+    Members in other processes need a file, also of a ledger that nobody will look at.
+    """
+    if job.folder and job.arm and job.arm.private:
+        yield job.folder / "ledger.sqlite"
+    elif job.engine == "memory":
+        yield None
+    else:
+        with tempfile.TemporaryDirectory(prefix="fedcode-") as folder:
+            yield Path(folder) / "ledger.sqlite"
+
+
+def bench_of(job: Job, prepared: Prepared) -> Bench:
+    """What the job's arm runs on, its members in this process."""
+    return Bench(
+        federation=prepared.federation,
+        settings=prepared.settings,
+        data=prepared.data,
+        learner=learner_of(job, prepared),
+        fingerprint=prepared.task.fingerprint(),
+        start=start_file(job, prepared).digest,
+        glimpse=prepared.glimpse if job.folder else [],
+        noise=job.noise,
+        seed=job.seed,
+        dropout=job.dropout,
+    )
 
 
 def start_file(job: Job, prepared: Prepared) -> Start:

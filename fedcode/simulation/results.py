@@ -29,19 +29,31 @@ def assemble(
     federation: Federation,
     private: bool,
     calibration: Calibration | None,
-    whole: Mapping[str, Corpus],
+    whole: Mapping[str, Corpus | None],
     population: Mapping[str, int],
     jobs: Sequence[Job],
     done: Mapping[str, dict[str, Any]],
-    ledger: Path,
+    ledger: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """``result.json`` but for when and how long; ``population`` holds members' privacy units."""
+    """``result.json`` but for when and how long.
+
+    Args:
+        federation: the whole file.
+        private: whether members trained under differential privacy.
+        calibration: None without privacy.
+        whole: every organization as it was read; None of one whose code nobody here knows.
+        population: members' privacy units.
+        jobs: the arms.
+        done: what they have found, by the jobs' names.
+        ledger: a row for each account.
+    """
     return {
         "schema": SCHEMA,
         "name": federation.name,
         "purpose": federation.purpose,
         "finished": True,
         "simulation": {
+            "simulated": True,
             "seeded_noise": private,
             "note": "noise from a seed can be drawn again: repeatable, and it protects nobody"
             if private
@@ -53,7 +65,7 @@ def assemble(
             _organization(federation, name, corpus, population.get(name))
             for name, corpus in whole.items()
         ],
-        "ledger": _ledger(federation, ledger) if private else [],
+        "ledger": list(ledger),
         "tasks": [
             _task(federation, number, calibration, [j for j in jobs if j.task == t.name], done)
             for number, t in enumerate(federation.tasks)
@@ -139,16 +151,17 @@ def _aggregation(federation: Federation, *, private: bool) -> dict[str, Any]:
 
 
 def _organization(
-    federation: Federation, name: str, corpus: Corpus, units: int | None
+    federation: Federation, name: str, corpus: Corpus | None, units: int | None
 ) -> dict[str, Any]:
     settings = next(o for o in federation.organizations if o.name == name)
+    named = {"name": name, "source": settings.source, "role": settings.role, "units": units}
+    if corpus is None:
+        unknown = ("files", "records", "lexer_tokens", "fingerprint", "local")
+        return named | dict.fromkeys(unknown)
     return {
-        "name": name,
-        "source": settings.source,
-        "role": settings.role,
+        **named,
         "files": len(corpus.files),
         "records": len(corpus.records()),
-        "units": units,
         "lexer_tokens": corpus.lexer_tokens,
         "fingerprint": corpus.fingerprint,
         "local": {
@@ -158,7 +171,8 @@ def _organization(
     }
 
 
-def _ledger(federation: Federation, path: Path) -> list[dict[str, Any]]:
+def ledger_rows(federation: Federation, path: Path) -> list[dict[str, Any]]:
+    """What the accounts of a simulation's ledger were charged."""
     rows = []
     with BudgetLedger.open(path, read_only=True) as ledger:
         for organization in federation.members:

@@ -27,6 +27,7 @@ from fedcode.report.html import render
 from fedcode.rounds.optimizer import flower_strategy
 from fedcode.simulation import results
 from fedcode.simulation.arms import Arm, Noise
+from fedcode.simulation.cluster import EngineName, check_usable
 from fedcode.simulation.dataset import Dataset, load
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.manifest import manifest
@@ -57,12 +58,14 @@ class Options:
         compare: all arms, not only the federated one.
         seeds: how many, from the federation's seed on.
         dropout: the chance that a member is lost in a round of the federated private run.
+        engine: where the members of the federated private runs live.
     """
 
     private: bool = True
     compare: bool = False
     seeds: int = 1
     dropout: float = 0.0
+    engine: EngineName = "memory"
 
 
 def simulate(
@@ -90,6 +93,8 @@ def simulate(
             f"the run in {folder} is finished",
             f"show it: fedcode report {folder}, or repeat it: fedcode simulate --again {folder}",
         )
+    if options.engine == "flower":
+        check_usable()
     federation.check_sources()
     check_tasks(federation)
     cores = os.cpu_count() or 1
@@ -123,9 +128,10 @@ def simulate(
         population,
         jobs,
         schedule.results,
-        folder / LEDGER,
+        results.ledger_rows(federation, folder / LEDGER) if options.private else [],
     )
     result |= {"created": made["created"], "seconds": time.perf_counter() - start}
+    result["engine"] = options.engine
     _finish(folder, federation, made, result)
     return result
 
@@ -213,8 +219,9 @@ def _jobs(
             for arm in _arms(members, options, first=seed == federation.seed):
                 first = arm.key == main and seed == federation.seed
                 where = folder if first else None
-                dropout = options.dropout if arm.key == "federated" else 0.0
-                job = Job(plain, task.name, seed, arm, noise, where, dropout=dropout)
+                job = Job(plain, task.name, seed, arm, noise, where)
+                if arm.key == "federated":
+                    job = replace(job, dropout=options.dropout, engine=options.engine)
                 jobs.append(job)
     return sorted(jobs, key=lambda job: (job.folder is None, job.seed, _rank(job)))
 
@@ -242,7 +249,10 @@ def _arms(members: tuple[str, ...], options: Options, *, first: bool) -> list[Ar
 def _warm_starts(arms: list[Job]) -> list[Job]:
     """One job for each task and seed that an arm builds on."""
     firsts = {(job.task, job.seed): job for job in reversed(arms)}
-    return [replace(job, arm=None, noise=None, folder=None) for job in reversed(firsts.values())]
+    return [
+        replace(job, arm=None, noise=None, folder=None, engine="memory")
+        for job in reversed(firsts.values())
+    ]
 
 
 def _finish(

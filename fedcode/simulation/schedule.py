@@ -80,7 +80,8 @@ class Schedule:
     """Gives each free process the first job that can run.
 
     An arm needs its warm start. The main runs, which charge the one ledger, take turns in the
-    order of the tasks: what was spent after each round is then the same in every repetition.
+    order of the tasks: what was spent after each round is then the same in every repetition. So do
+    jobs on Flower's engine, of which each takes the whole cluster.
 
     Args:
         workers: the processes.
@@ -134,8 +135,10 @@ class Schedule:
     def _can_run(self, job: Job) -> bool:
         if job.arm is None:
             return True
-        mains = [j for j in (*self._running.values(), *self._waiting) if j.folder is not None]
-        its_turn = job.folder is None or mains[0] is job
+        jobs = (*self._running.values(), *self._waiting)
+        mains = [one for one in jobs if one.folder is not None]
+        on_flower = [one for one in jobs if one.engine == "flower"]
+        its_turn = all(job not in turns or turns[0] is job for turns in (mains, on_flower))
         return (job.task, job.seed) in self._warm and its_turn
 
     def _step(self) -> None:

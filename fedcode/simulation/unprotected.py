@@ -13,6 +13,7 @@ from fedcode.errors import WireError
 from fedcode.privacy.release import Unmasked
 from fedcode.signing import SigningKey
 from fedcode.simulation.learners import PlainTraining
+from fedcode.trainer import LocalReport
 from fedcode.weights import Vector
 from fedcode.wire import Plan, Update, decode, encode, sign
 
@@ -27,6 +28,10 @@ class Unprotected(Unmasked):
 class UnprotectedMember:
     """Answers plans with plain changes of weights.
 
+    Attributes:
+        report: the last round's loss.
+        error: none: what goes wrong here is raised.
+
     Args:
         name: the member's name.
         agreement: what it takes part in.
@@ -38,7 +43,8 @@ class UnprotectedMember:
         self, name: str, agreement: Agreement, train: PlainTraining, key: SigningKey
     ) -> None:
         self.name = name
-        self.loss: float | None = None
+        self.report = LocalReport()
+        self.error: Exception | None = None
         self._agreement = agreement
         self._train = train
         self._key = key
@@ -49,6 +55,7 @@ class UnprotectedMember:
         plan = decode(data, weights=agreed.weights, length=agreed.length)
         if not isinstance(plan, Plan):
             raise WireError("a plan was expected")
-        change, self.loss = self._train(plan.weights, plan.round)
+        change, loss = self._train(plan.weights, plan.round)
+        self.report = LocalReport(loss)
         update = Update(plan.agreement, plan.round, self.name, Unprotected(change))
         return encode(sign(update, self._key))

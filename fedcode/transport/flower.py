@@ -13,6 +13,9 @@ from fedcode.errors import WireError
 
 _RECORD, _FIELD = "fedcode", "message"
 
+PLACE = "partition-id"
+"""Flower's name, in a node's configuration, for its number in a simulation."""
+
 Answer = Callable[[bytes], bytes]
 """A member's half: bytes of a request in, bytes of an answer out."""
 
@@ -40,6 +43,18 @@ def member_app(answer: Answer) -> ClientApp:
     @app.train()
     def train(message: Message, _context: Context) -> Message:
         return Message(pack(answer(unpack(message.content))), reply_to=message)
+
+    return app
+
+
+def members_app(answer: Callable[[int, bytes], bytes]) -> ClientApp:
+    """The same for all nodes of a simulation; ``answer`` is told the node's place, too."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        place = int(context.node_config[PLACE])
+        return Message(pack(answer(place, unpack(message.content))), reply_to=message)
 
     return app
 

@@ -27,6 +27,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Admission = Callable[[bytes, bytes], bool]
 """Whether a request may come in: by its certificate, DER, and the node's key it names, PEM."""
 
+Files = tuple[Path, Path, Path]
+"""Certificate chain, its key, and the authority of those who may connect."""
+
 CALLS = frozenset(
     f"/v1/fleet/{name}"
     for name in (
@@ -85,13 +88,13 @@ class Front:
         length = headers.get(b"content-length", b"")
         most = self._largest if scope["path"] == _CONTENT else min(_SMALL, self._largest)
         if scope["method"] != "POST" or scope["path"] not in CALLS:
-            await _bare(send, 404)
+            await bare(send, 404)
         elif len(headers) < len(scope["headers"]) or b"transfer-encoding" in headers:
-            await _bare(send, 400)  # two ways to read it
+            await bare(send, 400)  # two ways to read it
         elif not length.isdigit() or len(length) > len(str(most)) or int(length) > most:
-            await _bare(send, 413)
+            await bare(send, 413)
         elif not await asyncio.to_thread(self._admitted, peer, claimed_key(headers)):
-            await _bare(send, 403)
+            await bare(send, 403)
         else:
             await self._counted(scope, receive, send, claimed_key(headers), int(length))
 
@@ -100,7 +103,7 @@ class Front:
     ) -> None:
         """Passes a request on, if there is room for it."""
         if self._requests[who] >= _AT_ONCE or self._bytes[who] + length > self._largest + _SMALL:
-            await _bare(send, 429)
+            await bare(send, 429)
             return
         self._requests[who] += 1
         self._bytes[who] += length
@@ -125,7 +128,7 @@ class Front:
                 await self._app(scope, receive, sending)
         except TimeoutError:
             if not begun:
-                await _bare(send, 408)
+                await bare(send, 408)
 
 
 def _bare_scope(scope: Scope) -> Scope:
@@ -138,7 +141,8 @@ def _bare_scope(scope: Scope) -> Scope:
     return {**scope, "headers": headers, "query_string": b""}
 
 
-async def _bare(send: Send, status: int) -> None:
+async def bare(send: Send, status: int) -> None:
+    """An answer that says no more than its status."""
     headers = [(b"content-length", b"0"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
@@ -198,18 +202,19 @@ class Listener:
         app: what it serves.
         host: address to listen on.
         port: 0 for any that is free.
-        files: certificate chain, its key, and the authority of those who may connect; None for a
-            listener without TLS, which then must be on loopback.
+        files: certificate chain, its key, and the authority of those who may connect. Without the
+            authority anybody may, and without files there is no TLS: on loopback alone.
 
     Attributes:
         port: that it listens on.
     """
 
     def __init__(
-        self, app: App, host: str, port: int, files: tuple[Path, Path, Path] | None
+        self, app: App, host: str, port: int, files: Files | tuple[Path, Path] | None
     ) -> None:
-        if files is None and host not in ("127.0.0.1", "::1", "localhost"):
-            raise RunError(f"no listener on {host} without TLS", "name 127.0.0.1")
+        open_to_all = files is None or len(files) == 2
+        if open_to_all and host not in ("127.0.0.1", "::1", "localhost"):
+            raise RunError(f"no listener on {host} without mutual TLS", "name 127.0.0.1")
         config = uvicorn.Config(
             app,
             host=host,
@@ -231,7 +236,10 @@ class Listener:
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
         self._config = config
         self._server = uvicorn.Server(config)
-        self._socket = config.bind_socket()
+        try:
+            self._socket = config.bind_socket()
+        except SystemExit as error:  # uvicorn's way
+            raise RunError(f"cannot listen on {host}:{port}", "is the port taken?") from error
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="listener", daemon=True)
 
@@ -241,7 +249,7 @@ class Listener:
         while self._thread.is_alive() and not self._server.started:
             time.sleep(0.01)
 
-    def renew(self, files: tuple[Path, Path, Path]) -> None:
+    def renew(self, files: Files) -> None:
         """Shows the certificate that ``files`` hold now, to whoever connects from now on."""
         if self._config.ssl is not None:
             self._config.ssl.load_cert_chain(files[0], files[1])
@@ -257,13 +265,10 @@ class Listener:
         self._server.run(sockets=[self._socket])
 
 
-def _tls(files: tuple[Path, Path, Path] | None) -> dict[str, Any]:
+def _tls(files: Files | tuple[Path, Path] | None) -> dict[str, Any]:
     if files is None:
         return {}
-    chain, key, authority = files
-    return {
-        "ssl_certfile": str(chain),
-        "ssl_keyfile": str(key),
-        "ssl_ca_certs": str(authority),
-        "ssl_cert_reqs": ssl.CERT_REQUIRED,
-    }
+    ours = {"ssl_certfile": str(files[0]), "ssl_keyfile": str(files[1])}
+    if len(files) == 2:
+        return ours
+    return ours | {"ssl_ca_certs": str(files[2]), "ssl_cert_reqs": ssl.CERT_REQUIRED}

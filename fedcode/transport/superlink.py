@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,13 +28,15 @@ from fedcode.transport.internals.common import (
     inflated,
     parts,
 )
-from fedcode.transport.internals.superlink import LinkStore
+from fedcode.transport.internals.superlink import LinkStore, Unwritable
 
 _KEEP = 20.0
 """Seconds between two signs of life of a run."""
 
 _FAR_AWAY = 60.0
-_RESEND = 10.0
+_RESEND, _SELDOM = 5.0, 80.0
+"""Seconds until what was not taken is sent again: twice as many each time, for a slow line."""
+
 _POLL = 0.05
 _LOOK = 1.0
 
@@ -82,11 +85,13 @@ class SuperLink:
         """Ends the run: what nodes still send for it is not taken."""
         self._stopped.set()
         self._keeper.join()
-        self._store.end(self._run)
+        with suppress(Unwritable):  # a process that begins ends all runs before
+            self._store.end(self._run)
 
     def _keep(self, task: int) -> None:
         while not self._stopped.wait(_KEEP):
-            self._store.keep(task)
+            with suppress(Unwritable):  # the next one is in time, too
+                self._store.keep(task)
 
 
 @dataclass(slots=True)
@@ -100,6 +105,7 @@ class _Asked:
         activated: the node's start that it was sent to; empty while it is not known.
         away: since when the node is offline; None while it is not.
         taken: whether the last copy has arrived whole.
+        patience: seconds until it must have.
     """
 
     message: Message = field(repr=False)
@@ -108,6 +114,7 @@ class _Asked:
     activated: str = ""
     away: float | None = None
     taken: bool = False
+    patience: float = _RESEND
 
 
 class LinkGrid(Grid):
@@ -205,9 +212,23 @@ class LinkGrid(Grid):
                 self._again(asked, self._look(asked, now), now)
             if asked:
                 self._stop.wait(_POLL)
-        self._store.drop({identity for one in every for identity in one.sent}, answered)
+        sent = {identity for one in every for identity in one.sent}
+        self._store.drop(sent, answered | self._half_there(sent))
         if self._stop.is_set():
             raise Interrupted("stopped while members were asked")
+
+    def _half_there(self, sent: set[str]) -> set[str]:
+        """Replies to ``sent`` that nobody waits for any more; they are forgotten here."""
+        for reply in self._store.replies(self._run_id, sent) if sent else ():
+            self._waiting[reply.metadata.message_id] = reply
+        found = {
+            identity
+            for identity, reply in self._waiting.items()
+            if reply.metadata.reply_to_message_id in sent
+        }
+        for identity in found:
+            del self._waiting[identity]
+        return found
 
     def _collect(self, asked: dict[int, _Asked]) -> list[Message]:
         """Replies that have come; their nodes are not waited for any more."""
@@ -215,9 +236,11 @@ class LinkGrid(Grid):
         found = []
         for reply in self.pull_messages(owner):
             node = owner[reply.metadata.reply_to_message_id]
+            if node not in asked:
+                continue  # another copy's
             if reply.has_error() and reply.metadata.src_node_id != node:
                 asked[node].since = 0.0  # Flower's word for a node that is away
-            elif node in asked:
+            else:
                 found.append(reply)
                 del asked[node]
         return found
@@ -239,7 +262,9 @@ class LinkGrid(Grid):
                 continue
             if not one.taken:
                 one.taken = any(self._store.taken(identity) for identity in one.sent)
-            lost = not one.taken and now - one.since >= _RESEND
+            lost = not one.taken and now - one.since >= one.patience
+            if lost:
+                one.patience = min(2 * one.patience, _SELDOM)
             if lost or not one.since or one.activated != online[node]:
                 self._send(node, one, online)
 

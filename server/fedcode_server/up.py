@@ -4,23 +4,22 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import logging
-import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, suppress
 from typing import Any, Self
 
 from cryptography import x509
+from sqlalchemy.exc import OperationalError
 
 from fedcode.agreement import Agreement
 from fedcode.certificates import common_name
 from fedcode.errors import FedcodeError, Interrupted, RunError
 from fedcode.logs import event
 from fedcode.rounds.coordinator import Outcome
+from fedcode.storage import alone
 from fedcode.transport.front import Front, Listener
 from fedcode.transport.local import local_app
 from fedcode.transport.superlink import SuperLink
@@ -36,7 +35,9 @@ from fedcode_server.settings import Home
 logger = logging.getLogger(__name__)
 
 _LOOK = 0.5
-_DAY = 86_400.0
+_AGAIN = 2.0
+_COUNT, _DAY = 5.0, 86_400.0
+_STATUS = "`fedcode-server status` says more"
 
 
 class Process:
@@ -55,7 +56,7 @@ class Process:
         self._making, self._made = threading.Lock(), set[bytes]()
         self._closing = ExitStack()
         try:
-            self._closing.enter_context(alone(home.state / "up.lock"))
+            self._closing.enter_context(alone(home.state / "up.lock", _STATUS))
             self._start()
         except BaseException:
             self._closing.close()
@@ -108,7 +109,7 @@ class Process:
     def wait(self) -> None:
         """Until :meth:`stop`."""
         while not self._stop.wait(_LOOK):
-            if not self._rounds.is_alive():
+            if not (self._rounds.is_alive() and self._watch.is_alive()):
                 raise RunError("the rounds have ended unexpectedly", "the log says where")
 
     def stop(self) -> None:
@@ -145,11 +146,17 @@ class Process:
 
     def _carry_out(self) -> None:
         while not self._stop.is_set():
-            row = self._next()
-            if row is None:
-                self._stop.wait(_LOOK)
-                continue
-            self._one(row)
+            try:
+                row = self._next()
+                if row is not None:
+                    self._one(row)
+                    continue
+            except (OSError, OperationalError) as error:
+                if not _no_room(error):
+                    raise
+                event(logger, "cannot write", logging.ERROR, error=type(error).__name__)
+                self._stop.wait(_AGAIN)
+            self._stop.wait(_LOOK)
 
     def _next(self) -> Row | None:
         """A run that was begun, or that everybody has signed."""
@@ -180,15 +187,22 @@ class Process:
         try:
             carrying.run()
         except Interrupted:
-            if self._stop.is_set():
-                return  # the next process goes on with it
+            if self._stop.is_set() or not self._to_be_stopped(row):
+                return  # it is gone on with: by the next process, or at once
             state = STOPPED
         except FedcodeError as error:
             state, note = FAILED, str(error)
-        except Exception as error:  # noqa: BLE001  a run that fails must not end the process
+        except Exception as error:
+            if _no_room(error):
+                raise  # it goes on when there is room
             state, note = FAILED, type(error).__name__
         self.runs.move(row.name, state, note)
         event(logger, "run ended", run=row.name, state=state)
+
+    def _to_be_stopped(self, row: Row) -> bool:
+        """Whether a person wants it: what was noticed may have been of the run before."""
+        now = self.runs.get(row.name)
+        return now is not None and now.stop
 
     def _tell(self, task: str, outcome: Outcome) -> None:
         self._measured.round(task, outcome)
@@ -215,10 +229,15 @@ class Process:
 
     def _watching(self) -> None:
         """Looks for what a person wants, and for certificates that end."""
-        renewed = time.monotonic()
+        renewed = counted = time.monotonic()
         while not self._stop.wait(_LOOK):
-            if any(row.stop and row.state == RUNNING for row in self.runs.all()):
-                self._halt.set()
+            if time.monotonic() - counted > _COUNT:
+                counted = time.monotonic()
+                with suppress(OperationalError):
+                    self.health()  # which tells the metrics who is there
+            with suppress(OperationalError):
+                if any(row.stop and row.state == RUNNING for row in self.runs.all()):
+                    self._halt.set()
             if time.monotonic() - renewed > _DAY:
                 renewed = time.monotonic()
                 self._home.server_chain()
@@ -228,21 +247,7 @@ class Process:
         return RunFolder(self._home.runs / row.name)
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Holds a lock that the system lets go of when the process ends, however it does.
-
-    Raises:
-        RunError: another process holds it.
-    """
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError("it is up already", "`fedcode-server status` says more") from error
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(handle)
+def _no_room(error: Exception) -> bool:
+    """Whether it is the disk's fault: what could not be written is as it was before."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    return isinstance(error, OperationalError) or getattr(error, "errno", None) in full

@@ -306,6 +306,7 @@ def test_randomness_for_privacy_is_drawn_in_one_place() -> None:
         "fedcode/secure_sum/randomness.py",  # keys, seeds and polynomials of a sum
         "fedcode/certificates.py",  # an invitation's seed
         "client/fedcode_client/budget/remote.py",  # what names a request
+        "client/fedcode_client/supernode.py",  # what a SuperNode's workers know it by
         "fedcode/privacy/ledger/outbox.py",  # the key and the nonces of what waits to be sent
     }
 

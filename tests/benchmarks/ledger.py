@@ -9,24 +9,36 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count, islice
 from pathlib import Path
+from statistics import median
 
 from fedcode.privacy.accountant import Cost, Filter
-from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.ledger.account import Totals
 from fedcode.privacy.ledger.chain import Chain
 from fedcode.privacy.ledger.migrations import scripts
+from fedcode.privacy.receipt import Receipt
 from fedcode.record import PrivacyUnit
+from fedcode_client.budget import OfficersDesk, RemoteLedger, Role
+from fedcode_client.budget.asking import address_in, connection
+from fedcode_client.budget.service import KEYS, Service
 from tests.benchmarks.figure import Figure, at_least, at_most, seconds
+from tests.unit.officers import KEYS as OFFICERS
+from tests.unit.officers import policy
 
 MANY = 1_000_000
+LARGE = 64  # MiB
 BUDGET = Filter.for_budget(1e6, 1e-5, 4.0)
 COST = Cost(1000, 4.0, 1e4, 1e-3, 1)
 
 
 def figures() -> list[Figure]:
-    """Commits a second (three a round), opening, memory; ``FEDCODE_BENCH_ROWS`` for fewer rows."""
+    """Commits a second (three a round), opening, memory; ``FEDCODE_BENCH_ROWS`` for fewer rows.
+
+    Then a charge and a large message by the service, beside the same in this process.
+    """
     rows = int(os.environ.get("FEDCODE_BENCH_ROWS", MANY))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.sqlite"
@@ -53,7 +65,57 @@ def figures() -> list[Figure]:
         at_most("ledger", f"opening {name}", opening, "s", 1.0),
         Figure("ledger", f"verified in the background {name}, commits going on", verified, "s"),
         Figure("ledger", "memory that verification and commits add", memory, "MiB"),
+        *_by_the_service(),
     ]
+
+
+def _by_the_service() -> list[Figure]:
+    """Both sides of the connection share this process, so that a service of its own is faster."""
+    here, there, ratios, large = [], [], [], []
+    with tempfile.TemporaryDirectory() as name, ExitStack() as held:
+        folder = Path(name) / "ledger"
+        held.enter_context(Service(folder))
+        desk = OfficersDesk(connection(folder / KEYS, Role.OFFICER, address_in(folder)))
+        held.enter_context(desk)
+        desk.open_account("asset", policy(*OFFICERS[:2]), PrivacyUnit.FUNCTION, COST.order)
+        remote = RemoteLedger(connection(folder / KEYS, Role.TRAINER, address_in(folder)))
+        held.enter_context(remote)
+        direct = held.enter_context(BudgetLedger.open(Path(name) / "direct.sqlite"))
+        direct.open_account(
+            "asset", policy=policy(*OFFICERS[:2]), unit=PrivacyUnit.FUNCTION, order=COST.order
+        )
+        numbers = count(1)
+        for _ in range(7):
+            mine, other = (_charges(ledger, numbers) for ledger in (direct, remote))
+            here.append(mine)
+            there.append(other)
+            ratios.append(other / mine)
+        for _ in range(3):
+            receipt = _charge(remote, next(numbers))
+            start = time.perf_counter()
+            remote.arm(receipt, "p" * 64, bytes(LARGE << 20))
+            large.append(time.perf_counter() - start)
+    note = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return [
+        Figure("ledger", "a charge in this process", median(here) * 1e3, "ms"),
+        Figure("ledger", "a charge by the service", median(there) * 1e3, "ms"),
+        at_most("ledger", "charge by the service over direct", median(ratios), "", 10.0, note),
+        Figure("ledger", f"arming {LARGE} MiB by the service", median(large), "s"),
+    ]
+
+
+def _charges(ledger: Ledger, numbers: Iterator[int]) -> float:
+    """Seconds of one of fifty charges."""
+    start = time.perf_counter()
+    for number in islice(numbers, 50):
+        _charge(ledger, number)
+    return (time.perf_counter() - start) / 50
+
+
+def _charge(ledger: Ledger, number: int) -> Receipt:
+    return ledger.charge(
+        COST, asset="asset", agreement="a" * 64, purpose="test", task="t", round=number
+    )
 
 
 def fill(path: Path, rows: int) -> None:

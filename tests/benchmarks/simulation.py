@@ -29,6 +29,7 @@ from torch.func import functional_call, grad, vmap
 
 from fedcode.simulation.population.run import Run, prepare
 from fedcode.simulation.population.settings import PopulationSettings, check
+from tests.benchmarks import engines
 from tests.benchmarks.figure import Figure, at_least, at_most
 
 AREA = "simulation"
@@ -42,7 +43,8 @@ _CPUS = os.cpu_count() or 1
 def figures() -> list[Figure]:
     """Everything; ``FEDCODE_BENCH_ROUNDS`` for fewer rounds of each."""
     torch.set_num_threads(1)
-    return [*_beside_the_arithmetic(), *_alone(), *_linear(), *_yardsticks()]
+    found = [*_beside_the_arithmetic(), *_alone(), *_linear(), *_yardsticks()]
+    return [*found, *engines.figures(AREA)]
 
 
 def work(**changes: Any) -> PopulationSettings:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from numpy import zeros
@@ -19,6 +20,7 @@ from numpy import zeros
 from fedcode import certificates
 from fedcode.errors import Interrupted
 from fedcode.transport.flower import message_to, pack, unpack
+from fedcode.transport.internals.fleet import FleetCalls
 from tests.network import Killed, Network, network
 
 
@@ -93,16 +95,36 @@ def test_a_coordinator_that_starts_again_is_found_again(net: Network) -> None:
 
 
 def test_who_does_not_answer_in_time_is_not_waited_for(net: Network) -> None:
-    slow, quick = net.member("slow", lambda _: time.sleep(3) or b"late"), net.member("quick", echo)
-    assert asked(net, [slow.node, quick.node], b"one", 1.5) == {quick.node: b"heard one"}
+    slow, quick = net.member("slow", lambda _: time.sleep(9) or b"late"), net.member("quick", echo)
+    for one in (slow, quick):
+        one.online()
+    assert asked(net, [slow.node, quick.node], b"one", 5) == {quick.node: b"heard one"}
     slow.stop()
     quick.stop()
 
 
 def test_a_late_answer_is_never_taken_for_the_next_one(net: Network) -> None:
-    member = net.member("slow", lambda data: time.sleep(1.5) or data)
-    assert asked(net, [member.node], b"one", 0.7) == {}
-    assert asked(net, [member.node], b"two", 20) == {member.node: b"two"}
+    member = net.member("slow", lambda data: time.sleep(3) or data)
+    member.online()
+    assert asked(net, [member.node], b"one", 1.5) == {}
+    assert asked(net, [member.node], b"two", 30) == {member.node: b"two"}
+    member.stop()
+
+
+def test_an_answer_that_is_cut_off_on_its_way_is_sent_to_its_end(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each of its objects once, when the SuperLink knows of the answer already."""
+    put, cuts = FleetCalls.put, iter(range(1, 7))
+
+    def cut(*words: object) -> bool:
+        if next(cuts, 0) % 2:
+            raise httpx.ReadError("reset")
+        return put(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FleetCalls, "put", cut)
+    member = net.member("m", echo)
+    assert asked(net, [member.node], b"one", 15) == {member.node: b"heard one"}
     member.stop()
 
 

@@ -3,79 +3,43 @@
 """Members as agents make them: of start files, settings and their own code, with secret noise."""
 
 import dataclasses
-import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from small import write_federation
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
-from officers import open_real
+from agents import NAMES, ledgers, made_run
 
 from fedcode.agreement import SignedAgreement
 from fedcode.budgets import allowance, budget_of, calibrated
 from fedcode.corpus import digest_of, save_public
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import ConfigError, CorpusError, PrivacyError, RunError
-from fedcode.federation import check, load
-from fedcode.identity import Roster
+from fedcode.federation import check
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.record import Corpus, PrivacyUnit
 from fedcode.rounds.coordinator import Coordinator, State
-from fedcode.signing import SigningKey
 from fedcode.simulation import jobs
 from fedcode.simulation.arms import Arm, Bench, Noise
 from fedcode.simulation.dataset import load as load_data
 from fedcode.simulation.jobs import Job, learner_of
-from fedcode.simulation.preparation import prepare
-from fedcode.start import PUBLIC, Start, expected_agreement
+from fedcode.start import PUBLIC, Start
 from fedcode.training import learner
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
 from fedcode_client.ours import Ours, StartFiles
 from fedcode_client.training import member, round_seconds
 
-NAMES = ("alpha", "beta", "delta")
 ROUNDS = 2
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Start files, everybody's code, and what all have signed."""
-    base = tmp_path_factory.mktemp("run")
-    mp = pytest.MonkeyPatch()
-    mp.setenv("FEDCODE_CACHE", str(base / "cache"))
-    for name in NAMES:
-        (base / name).mkdir()
-    whole = load(write_federation(base, rounds=ROUNDS))
-    for name in NAMES:
-        (base / name / ".fedcode-asset").write_text(f"{NAMES.index(name):032x}\n")
-    prepare(whole, base / "start")
-    federation = whole.published()
-    files = StartFiles.load(base / "start", ["completion"])
-    keys = {name: SigningKey.generate() for name in (*NAMES, "coordinator")}
-    members = tuple((name, keys[name].public) for name in NAMES)
-    roster = Roster("small", 1, "", keys["coordinator"].public, members)
-    signed = SignedAgreement.unsigned(
-        expected_agreement(federation, "completion", files.starts["completion"], roster)
-    )
-    for name in NAMES:
-        signed = signed.sign(name, keys[name])
-    ours = {name: Ours.read(name, f"path:{base / name}") for name in NAMES}
-    yield SimpleNamespace(**locals())
-    mp.undo()
-
-
-def ledgers(run, order, **changes):
-    found = {}
-    for name in NAMES:
-        found[name] = BudgetLedger.open(":memory:")
-        open_real(found[name], run.ours[name].asset, order=order, delta=1e-3, **changes)
-    return found
+    with pytest.MonkeyPatch.context() as patched:
+        base = tmp_path_factory.mktemp("run")
+        patched.setenv("FEDCODE_CACHE", str(base / "cache"))
+        yield made_run(base, ROUNDS)
 
 
 def made(run, who, ledger, **changes):
@@ -178,6 +142,43 @@ def test_the_noise_is_secret(run, monkeypatch) -> None:
     coordinator.run(State(0, run.files.starts["completion"].weights))
     assert len(made_of) == len(NAMES)
     assert set(map(repr, made_of)) == {repr((SecureGenerator, (), {}))}
+
+
+MODEL = "model = { vocabulary = 300, embedding = 8, hidden = 8, record_pieces = 32 }"
+OTHER_TASKS = {
+    "counts": {
+        "completion": "ngram",
+        MODEL: "model = {}",
+        "[tasks.training]": "[tasks.training]\nkind = 'gradient-sum'",
+        "learning_rate = 0.01": "learning_rate = 1.0",
+        "fedadam": "fedavg",
+    },
+    "injected bugs": {
+        "completion": "defects",
+        MODEL: "model = { vocabulary = 300, embedding = 8, hidden = 8 }",
+    },
+    "files": {
+        "[privacy]": "[privacy]\nunit = 'file'",
+        "sampling_rate = 0.3": "sampling_rate = 0.5",
+    },
+}
+
+
+@pytest.mark.parametrize("edits", OTHER_TASKS)
+def test_so_do_members_of_other_tasks_and_units(tmp_path, monkeypatch, edits) -> None:
+    monkeypatch.setenv("FEDCODE_CACHE", str(tmp_path / "cache"))
+    run = made_run(tmp_path, 1, OTHER_TASKS[edits])
+    task, unit = run.federation.tasks[0].name, run.federation.privacy.unit
+    own = ledgers(run, calibrated(run.federation).filter.order, unit=unit)
+    members = {name: made(run, name, own[name]) for name in NAMES}
+    grid = InMemoryGrid({name: member_app(one.answer) for name, one in members.items()})
+    coordinator = Coordinator(run.signed.agreement, grid, grid.nodes, run.keys["coordinator"])
+    state, outcome = coordinator.run(State(0, run.files.starts[task].weights))
+    assert [one.error for one in members.values()] == [None] * len(NAMES)
+    assert outcome.survivors == NAMES
+    assert (state.weights != run.files.starts[task].weights).any()
+    assert {own[name].charges(run.ours[name].asset) for name in NAMES} == {1}
+    assert round_seconds(run.federation, task, run.files, run.ours["beta"], 1.0) > 0
 
 
 # What is refused before anything is paid for.

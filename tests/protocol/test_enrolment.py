@@ -42,6 +42,7 @@ from fedcode.certificates import (
 from fedcode.errors import ConfigError, MembershipError
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.services import enrollment_pb2_grpc as stubs
+from fedcode.services import serving
 from fedcode.services.enrolling import enrol_request
 from fedcode.services.serving import channel, server
 from fedcode.signing import SigningKey
@@ -55,6 +56,12 @@ from fedcode_server.settings import Home as TheirHome
 
 DAY = 86400
 CODES = grpc.StatusCode
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Invitations are noticed within a moment."""
+    monkeypatch.setattr(serving, "LOOK", 0.02)
 
 
 class Clock:
@@ -130,21 +137,30 @@ def held(home):
     }
 
 
+def settled(opened) -> None:
+    """Waits while the port is handed over."""
+    with contextlib.suppress(grpc.FutureTimeoutError):
+        grpc.channel_ready_future(opened).result(1.5)
+
+
 @contextlib.contextmanager
 def as_invited(coordinator, ticket):
-    """A channel with an invitation's certificate."""
+    """A channel with an invitation's certificate, soon after it was made."""
+    time.sleep(0.15)
     with channel(
         f"localhost:{coordinator.port}",
         ca=coordinator.home.authority().pem,
         key=key_pem(ticket.invitation.key),
         certificate=pem(ticket.invitation.certificate),
     ) as opened:
+        settled(opened)
         yield stubs.EnrollmentStub(opened)
 
 
 @contextlib.contextmanager
 def as_member(coordinator, holding):
     with channel(f"localhost:{coordinator.port}", **holding) as opened:
+        settled(opened)
         yield stubs.EnrollmentStub(opened)
 
 

@@ -9,10 +9,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+import typer
 from officers import KEYS, policy
 from small import write_federation
 
@@ -449,7 +453,7 @@ DAMAGES = {
     "edited": (sql(CHEAPER), "row 3 of the ledger"),
     "not json": (sql("UPDATE entries SET body = 'x' WHERE seq = 1"), "row 1 of the ledger"),
     "row removed": (sql("DELETE FROM entries WHERE seq = 4"), "row 4 of the ledger"),
-    "other version": (sql("PRAGMA user_version = 9"), "has schema version 9, not 1"),
+    "other version": (sql("PRAGMA user_version = 9"), "has schema version 9, not 2"),
     "other database": (sql("DROP TABLE entries"), "ledger"),
     "index": (index, "is damaged outside its rows"),
     "no database": (emptied, "holds no ledger"),
@@ -549,3 +553,23 @@ def test_a_mistake_of_ours_is_not_dressed_up_as_the_persons() -> None:
     done = terminal("raise ZeroDivisionError('ours')")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["fedcode_server.cli", "fedcode_client.cli"])
+def test_every_command_speaks_json(program: str) -> None:
+    """But for the export of a ledger, which has no other form."""
+    found = typer.main.get_command(import_module(program).app)
+    silent = [words for words, command in leaves(found) if not speaks(command)]
+    assert silent == ([] if "server" in program else ["ledger export"])
+
+
+def leaves(command: click.Command, words: str = "") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from leaves(below, f"{words} {name}".strip())
+    else:
+        yield words, command
+
+
+def speaks(command: click.Command) -> bool:
+    return any("--json" in parameter.opts for parameter in command.params)

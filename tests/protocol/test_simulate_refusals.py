@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,36 @@ def test_what_a_run_was_asked_to_do_is_not_changed_by_resuming_it(base: Path, wo
     )
     assert done.returncode == 2
     assert "do what the run was asked to do" in done.stderr
+
+
+def test_flowers_engine_without_ray(base: Path, tmp_path: Path) -> None:
+    code = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "ray" else find(name, *rest)
+from fedcode.cli import main
+main()
+"""
+    words = ("simulate", base / "federation.toml", "--engine", "flower", "--out", tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2:] == [
+        "fedcode: --engine flower needs Ray, which is not installed",
+        "hint: pip install 'fedcode[flower-engine]'",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_flowers_engine_without_privacy(base: Path) -> None:
+    assert "live in memory" in refused(base, "--engine", "flower", "--no-privacy")
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_a_cluster_that_is_not_there(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert "there is no Ray to join at 127.0.0.1:1" in refused(base, "--engine", "flower")
 
 
 def test_a_file_is_no_folder_for_a_result(base: Path) -> None:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import inspect
+import io
+import zipfile
 from importlib import import_module
 from importlib.metadata import version
 
@@ -53,6 +55,18 @@ CALLED = {
     "flwr.server.superlink.linkstate:LinkState.create_node": [
         "owner_aid", "owner_name", "public_key", "heartbeat_interval", "name",
     ],
+    "flwr.server.superlink.linkstate:LinkState.acknowledge_node_heartbeat": [
+        "node_id", "heartbeat_interval",
+    ],
+    "flwr.server.superlink.fleet.vce.vce_api:start_vce": [
+        "backend_name", "backend_config_json_stream", "app_dir", "is_app", "f_stop", "run",
+        "metrics", "client_app", "state_factory", "existing_nodes_mapping",
+    ],
+    "flwr.superlink.grid:InMemoryGrid": ["state_factory", "pull_interval"],
+    "flwr.server.superlink.linkstate:LinkStateFactory": [
+        "database", "federation_manager", "objectstore_factory",
+    ],
+    "flwr.server.superlink.linkstate.in_memory_linkstate:RunRecord": ["run"],
     "flwr.server.superlink.linkstate:LinkState.delete_node": ["owner_aid", "node_id"],
     "flwr.server.superlink.linkstate:LinkState.get_node_info": ["node_ids"],
     "flwr.server.superlink.linkstate:LinkState.get_node_id_by_public_key": ["public_key"],
@@ -75,6 +89,27 @@ CALLED = {
     "flwr.supercore.inflatable.inflatable_object:get_all_nested_objects": ["obj"],
     "flwr.supercore.inflatable.inflatable_utils:inflate_object_from_contents": [
         "object_id", "object_contents",
+    ],
+    "flwr.supercore.fab:Fab": ["hash_str", "content", "verifications"],
+    "flwr.server.superlink.linkstate:LinkState.store_fab": ["fab"],
+    "flwr.supercore.runtime:RuntimeHttpClient": [
+        "base_url", "interceptors", "verify", "timeout",
+    ],
+    "flwr.supercore.runtime:RuntimeHttpClient.AcquireTask": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.SendTaskHeartbeat": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.PullTaskInput": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.PushTaskOutput": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.PullMessages": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.PushMessages": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.PullObject": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.PushObject": ["request"],
+    "flwr.supercore.runtime:RuntimeHttpClient.ConfirmMessageReceived": ["request"],
+    "flwr.supercore.interceptors:RuntimeTokenHttpInterceptor": ["token"],
+    "flwr.supercore.interceptors:RuntimeTokenHttpInterceptor.intercept": [
+        "context", "call_next",
+    ],
+    "flwr.supercore.interceptors:SuperExecAuthHttpInterceptor": [
+        "master_secret", "protected_methods",
     ],
 }  # fmt: skip
 
@@ -155,3 +190,45 @@ def test_messages_and_objects_stand_in_these_columns() -> None:
         (objects.ObjectChild, ("parent_id", "child_id")),
     ):
         assert all(hasattr(model, column) for column in columns), model
+
+
+def test_the_runtime_api_has_the_calls_that_a_worker_makes() -> None:
+    router = import_module("flwr.supercore.routers.runtime").router
+    served = {route.path for route in router.routes if isinstance(route, APIRoute)}
+    calls = {"acquire-task", "send-task-heartbeat", "pull-task-input", "push-task-output"}
+    calls |= {"pull-messages", "push-messages", "pull-object", "push-object"}
+    assert served >= {f"/v1/runtime/{name}" for name in (*calls, "confirm-message-received")}
+
+
+def test_a_supernode_takes_the_words_that_we_print() -> None:
+    parser = import_module("flwr.supernode.cli.flower_supernode")._parse_args_run_supernode()
+    words = ["--superlink", "127.0.0.1:1", "--root-certificates", "ca.crt"]
+    words += ["--auth-supernode-private-key", "node.key", "--isolation", "process"]
+    words += ["--host", "127.0.0.1", "--port", "2", "--superexec-auth-secret-file", "secret"]
+    taken = parser.parse_args(words)
+    assert (taken.isolation, taken.port, taken.runtime_dependency_install) == ("process", 2, False)
+
+
+def test_a_supernode_takes_the_bundle_without_app() -> None:
+    from fedcode.transport.bundle import EMPTY, NAME, VERSION
+
+    config = import_module("flwr.common.config")
+    settings = config.get_fab_config(EMPTY)
+    assert config.get_metadata_from_config(settings) == (NAME, VERSION)
+
+
+def test_the_bundle_without_app_is_the_same_everywhere() -> None:
+    from fedcode.transport.bundle import DIGEST, EMPTY
+
+    assert zipfile.ZipFile(io.BytesIO(EMPTY)).namelist() == ["pyproject.toml"]
+    assert DIGEST == "bd077a2520bf9e07ba43868241083a72557c6cdf7cb7b2205e577f3611c7df4b"
+
+
+def test_a_bundle_is_found_in_flowers_answer() -> None:
+    from fedcode.transport.internals.supernode import bundle_in
+
+    answer = import_module("flwr.proto.fab_pb2").GetFabResponse
+    made = answer(fab={"hash_str": "h", "content": b"a bundle"}).SerializeToString()
+    assert bundle_in(made) == b"a bundle"
+    with pytest.raises(ValueError, match="no answer"):
+        bundle_in(b"\xff\xff")

@@ -16,7 +16,7 @@ from fedcode.certificates import Authority, common_name, key_pem, new_key, pem
 from fedcode.errors import RunError
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.services import enrollment_pb2_grpc as stubs
-from fedcode.services.serving import Refused, channel, peer, server
+from fedcode.services.serving import LOOK, Refused, channel, peer, server
 
 OURS, OTHERS = Authority.make("ours"), Authority.make("others")
 SECRET = "def secret_function(): pass"
@@ -173,6 +173,7 @@ def test_whom_the_server_trusts_may_change_while_it_runs(served) -> None:
     theirs = held_by(authority=OTHERS)
     assert refused(standing, served.port, holding=theirs)
     served.trusted = OURS.pem + OTHERS.pem
+    time.sleep(3 * LOOK)
     assert standing(served.port, holding=theirs).member == "acme"
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import IO
 
@@ -36,6 +36,7 @@ def serve(
     *,
     attached: IO[bytes] | None = None,
     patience: float = 0.0,
+    hosts: Sequence[str] = (),
     tell: Callable[[str], object] = lambda _address: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT.
@@ -45,6 +46,7 @@ def serve(
         bind: ``HOST:PORT``.
         attached: ends when this ends, too: with the program that has started it.
         patience: seconds to wait for another service to end.
+        hosts: names under which it is reached, beside this machine's own.
         tell: called with the address when it serves.
 
     Raises:
@@ -63,7 +65,7 @@ def serve(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with Service(home.ledger, bind, patience) as service:
+        with Service(home.ledger, bind, patience, hosts) as service:
             if attached is not None:
                 threading.Thread(target=until_closed, args=(attached,), daemon=True).start()
             tell(service.address)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from pathlib import Path
@@ -210,17 +210,24 @@ class Service:
         folder: the ledger's.
         bind: ``HOST:PORT``; port 0 for any.
         patience: seconds to wait for another service to end.
+        hosts: names under which it is reached, beside this machine's own.
 
     Raises:
         RunError: another service has the ledger, or it cannot listen there.
         LedgerDamaged: the ledger does not open.
     """
 
-    def __init__(self, folder: Path, bind: str = LOCAL, patience: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bind: str = LOCAL,
+        patience: float = 0.0,
+        hosts: Sequence[str] = (),
+    ) -> None:
         with ExitStack() as held:
             held.enter_context(Lock(folder, patience))
             host = bind.rpartition(":")[0]
-            make_keys(folder / KEYS, (host.strip("[]"),))
+            make_keys(folder / KEYS, (host.strip("[]"), *hosts))
             ledger = held.enter_context(BudgetLedger.open(folder / LEDGER))
             self._serving = _started(folder, bind, Servicer(ledger, folder / LEDGER))
             held.callback(self._serving.stop, _GRACE)
@@ -242,7 +249,7 @@ def _started(folder: Path, bind: str, servicer: Servicer) -> Serving:
         servicers=[partial(add_BudgetServicer_to_server, servicer)],
         private_key=shown.key,
         chain=shown.certificate + shown.ca,
-        trusted=lambda: shown.ca,
+        trusted=shown.ca,
         permits=permits,
         largest=CARRIED,
     )

@@ -48,18 +48,29 @@ _ASSET = re.compile(r"(git|folder|package):.+")
 def serve(
     home: InHome = None,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 for any.")] = LOCAL,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name of this machine that trainers know it by."),
+    ] = None,
     attached: Annotated[
         bool, typer.Option("--attached", help="End when standard input does.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Serve the ledger to the organization's own programs, until SIGTERM."""
-    console = Console(stderr=True)
+
+    def tell(address: str) -> None:
+        if not attached:
+            found = {"serving": address}
+            print(json.dumps(found) if as_json else f"serving the ledger at {address}", flush=True)
+
     served(
         Home.find(home),
         listen,
         attached=sys.stdin.buffer if attached else None,
         patience=5.0 if attached else 0.0,
-        tell=lambda address: console.print(f"serving the ledger at {address}", highlight=False),
+        hosts=host or (),
+        tell=tell,
     )
 
 
@@ -68,10 +79,15 @@ def granted(
     role: Annotated[Role, typer.Argument(help="trainer or officer.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, to be carried there.")],
     home: InHome = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the key with which another machine of the organization may ask the service."""
     grant(Home.find(home).ledger / KEYS, role, out)
-    print(f"{out}: for a {role}; there it is the folder ledger/keys, and `budget` in client.toml")
+    _say(
+        as_json,
+        {"role": str(role), "folder": str(out)},
+        f"{out}: for a {role}; there it is the folder ledger/keys, and `budget` in client.toml",
+    )
 
 
 @app.command()

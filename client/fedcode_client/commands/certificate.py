@@ -56,7 +56,7 @@ def certify(
         if key is None:
             raise ConfigError("a certificate is signed by an officer", "name the key: --key FILE")
         folder = Home.find(home)
-        records = certificate.Records.load(folder.state / "runs" / run, transcript)
+        records = certificate.Records.load(folder.state / "agreements" / run, transcript)
         made = _made(folder, records, SigningKey.load(key), asset, audit or [])
         write_json(out or Path(f"{run}.certificate.json"), made)
     if as_json:

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from fedcode.errors import ConfigError
-from fedcode.federation import OWN, anchored, load
+from fedcode.federation import OWN, Federation, anchored, load
 from fedcode.modes import leaving, tradeoff
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.report.table import NOTHING, epsilon
 from fedcode_client import desk
 from fedcode_client.commands.membership import InHome
 from fedcode_client.home import Home
+from fedcode_client.offers import Desk
 from fedcode_client.ours import Ours, StartFiles
 from fedcode_client.settings import ClientSettings
 
@@ -32,8 +33,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 @app.command()
 def preview(
-    federation: Annotated[Path, typer.Argument(metavar="FEDERATION.toml")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Our name in the federation.")],
+    federation: Annotated[
+        str, typer.Argument(metavar="RUN|FEDERATION.toml", help="What was offered, or a file.")
+    ],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Our name in the file.")
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Its start files: also say how long it would take here."),
@@ -43,9 +48,10 @@ def preview(
 ) -> None:
     """Say what a federation would ask of us, and what it would cost. Computes nothing on our code.
 
-    Our code is where the federation's file says, or else where client.toml does.
+    Our code is where the federation's file says, or else where client.toml does. Of a run that was
+    offered to us everything else is known.
     """
-    asked = load(federation)
+    asked, name, start = _asked(federation, name, start, home)
     member = asked.member(name)
     memory = None
     if member.source == OWN:
@@ -98,12 +104,43 @@ def preview(
         console.print("A round: its training, as public code takes it here", soft_wrap=True)
 
 
+def _asked(
+    federation: str, name: str | None, start: Path | None, home: Path | None
+) -> tuple[Federation, str, Path | None]:
+    """What is asked, our name in it, and its start files.
+
+    Raises:
+        ConfigError: a file without our name.
+    """
+    path = Path(federation)
+    if not path.is_file() and path.suffix != ".toml":
+        offers = Desk(Home.find(home))
+        offer = offers.offer(federation)
+        offers.check(offer)
+        return offer.federation, offers.membership.member, offers.fetch(offer)
+    if name is None:
+        raise ConfigError(f"{path} names several organizations", f"preview {path} NAME")
+    return load(path), name, start
+
+
 @app.command()
-def ingest(home: InHome = None, as_json: AsJson = False) -> None:
+def ingest(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[SOURCE]", help="path:DIR, package:… or wheel:…; else ours."),
+    ] = None,
+    home: InHome = None,
+    as_json: AsJson = False,
+) -> None:
     """Read our code, as client.toml names it, into the cache, and say what was found."""
     found_home = Home.find(home)
     joined = found_home.member_of()
-    ours, _ = _configured(found_home, joined.member if joined else "ours")
+    name = joined.member if joined else "ours"
+    if source is None:
+        ours, _ = _configured(found_home, name)
+    else:
+        source = source if ":" in source else f"path:{source}"
+        ours = Ours.read(name, anchored(source, Path.cwd()), None, os.cpu_count() or 1)
     ledger = found_home.ledger / "ledger.sqlite"
     with BudgetLedger.open(ledger, read_only=True) if ledger.exists() else nullcontext() as opened:
         found = desk.ingest(ours, opened)
@@ -151,6 +188,8 @@ def asset(
     register: Annotated[
         bool, typer.Option("--register", help="Name a folder without history, for good.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which account of the ledger pays for the use of a source."""
-    print(desk.asset(source, register=register))
+    found = desk.asset(source, register=register)
+    print(json.dumps({"source": source, "asset": found}) if as_json else found)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,23 +17,26 @@ from fedcode.signing import SigningKey
 
 app = typer.Typer(no_args_is_help=True, help="What the organization permits; see docs/policy.md.")
 
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 PolicyFile = Annotated[Path, typer.Argument(metavar="POLICY.toml", help="The policy.")]
 
 
 @app.command()
 def key(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, for one officer.")],
+    as_json: AsJson = False,
 ) -> None:
     """Make an officer's signing key, and print the public one for the policy's file."""
     made = SigningKey.generate()
     made.save(path)
-    print(made.public)
+    print(json.dumps({"file": str(path), "key": made.public}) if as_json else made.public)
 
 
 @app.command()
 def sign(
     path: PolicyFile,
     key: Annotated[Path, typer.Option(metavar="FILE", help="An officer's signing key.")],
+    as_json: AsJson = False,
 ) -> None:
     """Sign a policy as it is now; the signature goes to the file beside it."""
     signed, mine = SignedPolicy.load(path), SigningKey.load(key)
@@ -41,7 +45,9 @@ def sign(
             "this key is no officer's of this version; one before may need it", soft_wrap=True
         )
     signed.sign(mine).save_signatures(path)
-    print(f"signed version {signed.policy.version}: {beside(path)}")
+    version = signed.policy.version
+    said = {"version": version, "signatures": str(beside(path)), "key": mine.public}
+    print(json.dumps(said) if as_json else f"signed version {version}: {beside(path)}")
 
 
 @app.command()
@@ -50,6 +56,7 @@ def check(
     before: Annotated[
         Path | None, typer.Option(metavar="POLICY.toml", help="The version in force.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether a policy is well formed, who has signed it, and whether that is enough."""
     signed = SignedPolicy.load(path)
@@ -59,7 +66,12 @@ def check(
             f"version {signed.policy.version} follows another one", "name that one: --before FILE"
         )
     signed.check(force)
-    terms, names = signed.policy, ", ".join(signed.signers((force or signed.policy).officers))
+    terms, signers = signed.policy, signed.signers((force or signed.policy).officers)
+    if as_json:
+        said = {"organization": terms.organization, "version": terms.version, "signers": signers}
+        print(json.dumps(said))
+        return
+    names = ", ".join(signers)
     print(f"{terms.organization}, version {terms.version}: signed by {names}")
     if force is None:
         print("enough for the first version")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from typing import Annotated, Any
 
@@ -81,24 +82,33 @@ def decline(run: Run, home: InHome = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def up(home: InHome = None, as_json: AsJson = False) -> None:
+def up(
+    supernode: Annotated[
+        bool, typer.Option("--supernode", help="Through a stock flower-supernode beside us.")
+    ] = False,
+    home: InHome = None,
+    as_json: AsJson = False,
+) -> None:
     """Answer for our organization, until Ctrl-C or SIGTERM."""
     from fedcode_client.up import Process  # it takes a second to load
 
     found = Home.find(home)
     configure(found.log / "client.log")
-    with Process(found) as process:
+    with Process(found, supernode=supernode) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: process.agent.stop())
+            signal.signal(number, lambda *_: process.stop())
         member = found.membership()
         if as_json:
-            print(json.dumps({"up": member.member, "local": process.port}), flush=True)
+            beside = {"supernode": process.command} if supernode else {}
+            print(json.dumps({"up": member.member, "local": process.port} | beside), flush=True)
         else:
             print(
                 f"{member.member} is up in {member.federation}; "
                 f"health and metrics at http://127.0.0.1:{process.port}",
                 flush=True,
             )
+            if supernode:
+                print(f"run beside it: {shlex.join(process.command)}", flush=True)
         process.run()
 
 

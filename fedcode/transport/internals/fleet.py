@@ -59,6 +59,9 @@ class FleetCalls:
         transport: over which to send.
         seconds: for a request.
 
+    Attributes:
+        node: which it calls as; 0 before :meth:`activate`.
+
     Each raises httpx.HTTPError, or ValueError for an answer that is none.
     """
 
@@ -70,6 +73,7 @@ class FleetCalls:
         transport: httpx.BaseTransport,
         seconds: float,
     ) -> None:
+        self.node = 0
         self._public = public_key_to_bytes(key.public_key())
         interceptors: list[ProtobufClientInterceptor] = [
             _Version(),
@@ -91,42 +95,42 @@ class FleetCalls:
         """Ends all connections."""
         self._client.close()
 
-    def activate(self, interval: float) -> int:
-        """The node's identity, from now on online; heartbeats follow each ``interval`` seconds."""
+    def activate(self, interval: float) -> None:
+        """The node is online from now on; heartbeats follow each ``interval`` seconds."""
         request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=interval)
-        return int(self._client.ActivateNode(request).node_id)
+        self.node = int(self._client.ActivateNode(request).node_id)
 
-    def deactivate(self, node: int) -> None:
+    def deactivate(self) -> None:
         """The node is offline from now on."""
-        self._client.DeactivateNode(DeactivateNodeRequest(node_id=node))
+        self._client.DeactivateNode(DeactivateNodeRequest(node_id=self.node))
 
-    def heartbeat(self, node: int, interval: float) -> bool:
+    def heartbeat(self, interval: float) -> bool:
         """Whether the coordinator knows the node."""
-        request = SendNodeHeartbeatRequest(node=Node(node_id=node), heartbeat_interval=interval)
+        request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=interval)
         return bool(self._client.SendNodeHeartbeat(request).success)
 
-    def next(self, node: int) -> tuple[Message, ObjectTree] | None:
+    def next(self) -> tuple[Message, ObjectTree] | None:
         """The next message without its content, and the tree of its objects."""
-        response = self._client.PullMessages(PullMessagesRequest(node=Node(node_id=node)))
+        response = self._client.PullMessages(PullMessagesRequest(node=self._node))
         if not response.messages_list:
             return None
         return message_from_proto(response.messages_list[0]), response.message_object_trees[0]
 
-    def object(self, node: int, run: int, identity: str) -> bytes | None:
+    def object(self, run: int, identity: str) -> bytes | None:
         """An object's bytes; None if it is not there, or not yet."""
-        request = PullObjectRequest(node=Node(node_id=node), run_id=run, object_id=identity)
+        request = PullObjectRequest(node=self._node, run_id=run, object_id=identity)
         response = self._client.PullObject(request)
         found = response.object_found and response.object_available
         return response.object_content if found else None
 
-    def confirm(self, node: int, run: int, identity: str) -> None:
+    def confirm(self, run: int, identity: str) -> None:
         """Says that a message is there whole."""
         request = ConfirmMessageReceivedRequest(
-            node=Node(node_id=node), run_id=run, message_object_id=identity
+            node=self._node, run_id=run, message_object_id=identity
         )
         self._client.ConfirmMessageReceived(request)
 
-    def announce(self, node: int, message: Message, tree: ObjectTree) -> tuple[set[str], str]:
+    def announce(self, message: Message, tree: ObjectTree) -> tuple[set[str], str]:
         """Sends a reply without its content.
 
         Returns:
@@ -135,7 +139,7 @@ class FleetCalls:
         bare = remove_content_from_message(message) if message.has_content() else message
         response = self._client.PushMessages(
             PushMessagesRequest(
-                node=Node(node_id=node),
+                node=self._node,
                 messages_list=[message_to_proto(bare)],
                 message_object_trees=[tree],
                 clientapp_runtime_list=[0.0],  # how long training took is nobody's business
@@ -143,13 +147,17 @@ class FleetCalls:
         )
         return set(response.objects_to_push), response.session_id
 
-    def put(self, node: int, run: int, session: str, identity: str, content: bytes) -> bool:
+    def put(self, run: int, session: str, identity: str, content: bytes) -> bool:
         """Sends one object; whether it was stored."""
         request = PushObjectRequest(
-            node=Node(node_id=node),
+            node=self._node,
             run_id=run,
             object_id=identity,
             object_content=content,
             session_id=session,
         )
         return bool(self._client.PushObject(request).stored)
+
+    @property
+    def _node(self) -> Node:
+        return Node(node_id=self.node)

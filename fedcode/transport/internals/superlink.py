@@ -22,6 +22,7 @@ from flwr.supercore.constant import (
 )
 from flwr.supercore.constant import NodeStatus as _NodeStatus
 from flwr.supercore.error import http_error_translator
+from flwr.supercore.fab import Fab
 from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
 from flwr.supercore.state.schema.linkstate_models import MessageRes
@@ -30,13 +31,18 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from flwr.superlink.routers.fleet.router import router
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
+from fedcode.transport.bundle import DIGEST, EMPTY, NAME, VERSION
 from fedcode.transport.internals.common import ObjectTree, objects_of
 from fedcode.transport.internals.guard import Guard
 
 ONLINE = _NodeStatus.ONLINE
+
+Unwritable = OperationalError
+"""Flower's state cannot be read or written now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +118,15 @@ class LinkStore:
     # Runs.
 
     def begin(self) -> tuple[int, int]:
-        """A new run after the end of all others, and the task that keeps it running."""
+        """A new run after the end of all others, and the task that keeps it running.
+
+        It names the bundle without app, which a stock SuperNode asks for.
+        """
         for old in self._state.get_run_info():
             self._state.stop_run(old.run_id)
+        self._state.store_fab(Fab(DIGEST, EMPTY, {}))
         run = self._state.create_run(
-            None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
+            NAME, VERSION, DIGEST, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP
         )
         (made,) = self._state.get_run_info(run_ids=[run])
         task = made.primary_task_id
