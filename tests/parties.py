@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ from fedcode.trainer import LocalReport
 from fedcode_client import home as theirs
 from fedcode_client import joining
 from fedcode_client.agent import Agent
+from fedcode_client.answering import Answering
+from fedcode_client.lines import Straight
 from fedcode_client.offers import Desk, Offer
 from fedcode_server import founding
 from fedcode_server.asking import ask
@@ -161,7 +164,7 @@ class Organization:
         """The agent goes on until :meth:`down`."""
         if self.ledger is None:
             self.open()
-        self.agent = Agent(self.home, self.build, lambda: None, largest=self.largest)
+        self.answering, self.agent = agent_of(self.home, self.build, self.largest)
         self._thread = threading.Thread(target=self.agent.run, daemon=True)
         self._thread.start()
 
@@ -178,6 +181,13 @@ class Organization:
         if self.ledger is not None:
             self.ledger.close()
         self.ledger = self.agent = None
+
+
+def agent_of(home, build, largest):
+    """An agent of the straight way, and what it answers with."""
+    answering = Answering(home, build)
+    line = partial(Straight, home, largest)
+    return answering, Agent(home, answering, line, lambda: None)
 
 
 class Parties:

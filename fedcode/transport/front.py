@@ -165,9 +165,9 @@ class _WithPeer(H11Protocol):
         peer = secure.getpeercert(binary_form=True) if secure is not None else None
         self.app_state = {**self.app_state, _PEER: peer}
         if secure is not None:
-            self.subject = secure.getpeercert()["subject"]
+            self.subject = (secure.getpeercert() or {}).get("subject")
         same = [one for one in self.connections if getattr(one, "subject", None) == self.subject]
-        if secure is not None and len(same) > _CONNECTIONS:
+        if self.subject is not None and len(same) > _CONNECTIONS:
             transport.abort()
         self._watch()
 

@@ -20,10 +20,9 @@ from statistics import median
 from typing import Any
 
 from fedcode.logs import configure
-from fedcode_client.agent import Agent
 from fedcode_server.runs import RunFolder
 from tests.benchmarks.figure import Figure, at_most
-from tests.parties import Parties, federation, federation_of, finished
+from tests.parties import Parties, agent_of, federation, federation_of, finished
 
 MINUTES = 10.0
 """Of idling; as FEDCODE_IDLE_MINUTES says, if it does."""
@@ -101,7 +100,7 @@ def _idle(minutes: float) -> list[Figure]:
     with _folder() as folder, _coordinator(folder) as (parties, process):
         threads = []
         for name in names:
-            agent = Agent(parties.join(name).home, lambda _: {}, lambda: None, largest=_MEGABYTE)
+            _, agent = agent_of(parties.join(name).home, lambda _: {}, _MEGABYTE)
             threads.append((agent, threading.Thread(target=agent.run, daemon=True)))
             threads[-1][1].start()
         while not all(agent.connected for agent, _ in threads):

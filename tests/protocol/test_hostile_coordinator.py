@@ -319,12 +319,12 @@ FLOWERS = {
 @pytest.mark.parametrize("what", FLOWERS)
 def test_what_else_flower_can_carry_is_refused(stage: Stage, what: str) -> None:
     stage.said()
-    before = stage.acme.agent.counts.objections
+    before = stage.acme.answering.counts.objections
     message = Message(FLOWERS[what], stage.node, MessageType.TRAIN)
     (reply,) = stage.process._link.grid().send_and_receive([message], timeout=10)
     assert reply.has_error()
     assert reply.error.reason == "refused"
-    until(lambda: stage.acme.agent.counts.objections == before + 1)
+    until(lambda: stage.acme.answering.counts.objections == before + 1)
     time.sleep(0.05)
     (line,) = [one for one in stage.said() if one["event"] == "no message of ours"]
     assert line["why"].startswith("a Flower message with other") or "other objects" in line["why"]
@@ -600,9 +600,9 @@ def signed(stage: Stage) -> SignedAgreement:
     stage.process._next = lambda: None  # type: ignore[method-assign]
     for one in stage.parties.organizations.values():
         one.accept(run)
-    until(lambda: bool(stage.acme.agent.agreements))
+    until(lambda: bool(stage.acme.answering.agreements))
     (found,) = RunFolder(stage.parties.home.runs / run).agreements()
-    assert stage.acme.agent.agreements == (found.agreement.digest(),)
+    assert stage.acme.answering.agreements == (found.agreement.digest(),)
     return found
 
 
