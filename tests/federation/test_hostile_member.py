@@ -54,7 +54,8 @@ class Raw:
         self.public = certificates.public_pem(self.key.public_key())
         self.node = net.link.admit(name, self.public)
         self.calls = self.as_(self.key)
-        assert self.calls.activate(10) == self.node
+        self.calls.activate(10)
+        assert self.calls.node == self.node
 
     def as_(self, key: ec.EllipticCurvePrivateKey) -> FleetCalls:
         """Calls with a node's key."""
@@ -64,7 +65,7 @@ class Raw:
     def take(self) -> tuple[Message, ObjectTree]:
         """The message that waits."""
         end = time.monotonic() + 10
-        while (found := self.calls.next(self.node)) is None:
+        while (found := self.calls.next()) is None:
             assert time.monotonic() < end
             time.sleep(0.02)
         return found
@@ -77,7 +78,7 @@ def two(net: Network) -> Iterator[tuple[Raw, Raw]]:
     yield honest, other
     for one in (honest, other):
         with contextlib.suppress(httpx.HTTPError):
-            one.calls.deactivate(one.node)
+            one.calls.deactivate()
         one.calls.close()
         net.link.expel(one.public)
 
@@ -109,9 +110,9 @@ def answer(raw: Raw, asked: Message, data: bytes) -> None:
 
 def send(raw: Raw, message: Message) -> None:
     tree, contents = parts(message)
-    wanted, session = raw.calls.announce(raw.node, message, tree)
+    wanted, session = raw.calls.announce(message, tree)
     for identity in wanted:
-        raw.calls.put(raw.node, message.metadata.run_id, session, identity, contents[identity])
+        raw.calls.put(message.metadata.run_id, session, identity, contents[identity])
 
 
 def refused(call: Callable[[], object]) -> int:
@@ -129,8 +130,8 @@ def test_objects_of_others_are_not_given_out(net: Network, two: tuple[Raw, Raw])
     message, tree = honest.take()
     run = message.metadata.run_id
     for identity in objects_of(tree):
-        assert refused(lambda one=identity: other.calls.object(other.node, run, one)) == 403
-        assert honest.calls.object(honest.node, run, identity)
+        assert refused(lambda one=identity: other.calls.object(run, one)) == 403
+        assert honest.calls.object(run, identity)
     answer(honest, message, b"mine")
     assert asking.heard() == {honest.node: b"mine"}
 
@@ -140,8 +141,8 @@ def test_what_goes_to_all_is_given_to_each(net: Network, two: tuple[Raw, Raw]) -
     taken = [one.take() for one in two]
     for one, (message, tree) in zip(two, taken, strict=True):
         for identity in objects_of(tree):
-            assert one.calls.object(one.node, message.metadata.run_id, identity)
-        one.calls.confirm(one.node, message.metadata.run_id, message.metadata.message_id)
+            assert one.calls.object(message.metadata.run_id, identity)
+        one.calls.confirm(message.metadata.run_id, message.metadata.message_id)
         answer(one, message, one.name.encode())
     assert asking.heard() == {one.node: one.name.encode() for one in two}
 
@@ -152,8 +153,8 @@ def test_messages_of_others_are_not_deleted(net: Network, two: tuple[Raw, Raw]) 
     message, tree = honest.take()
     run = message.metadata.run_id
     for identity in objects_of(tree):
-        assert refused(lambda one=identity: other.calls.confirm(other.node, run, one)) == 403
-    assert all(honest.calls.object(honest.node, run, one) for one in objects_of(tree))
+        assert refused(lambda one=identity: other.calls.confirm(run, one)) == 403
+    assert all(honest.calls.object(run, one) for one in objects_of(tree))
     answer(honest, message, b"mine")
     assert asking.heard() == {honest.node: b"mine"}
 
@@ -268,7 +269,7 @@ def test_objects_that_flower_cannot_read_end_no_round(net: Network, two: tuple[R
         request = told(other, forged, ObjectTree(object_id=lie.identity), message_id=lie.identity)
         session = other.calls._client.PushMessages(request).session_id
         run = theirs.metadata.run_id
-        other.calls.put(other.node, run, session, lie.identity, lie.content)
+        other.calls.put(run, session, lie.identity, lie.content)
         answer(honest, mine, b"mine")
         asking.join(20)
         assert unpack(asking.replies.pop(honest.node).content) == b"mine"
@@ -288,9 +289,7 @@ def test_whose_answer_it_is_does_not_come_from_its_objects(
                    reply_to_message_id=theirs.metadata.message_id)  # fmt: skip
     response = other.calls._client.PushMessages(request)
     for identity in response.objects_to_push:
-        other.calls.put(
-            other.node, mine.metadata.run_id, response.session_id, identity, contents[identity]
-        )
+        other.calls.put(mine.metadata.run_id, response.session_id, identity, contents[identity])
     time.sleep(0.3)
     answer(honest, mine, b"mine")
     assert asking.heard() == {honest.node: b"mine", other.node: b"not mine"}
@@ -305,9 +304,9 @@ def test_an_announcement_without_its_objects_leaves_nothing(
     half = Message(RecordDict({"fedcode": ConfigRecord({"message": bytes(1 << 20)})}),
                    reply_to=message)  # fmt: skip
     tree, contents = parts(half)
-    _, session = other.calls.announce(other.node, half, tree)
+    _, session = other.calls.announce(half, tree)
     big = max(contents, key=lambda one: len(contents[one]))
-    assert other.calls.put(other.node, message.metadata.run_id, session, big, contents[big])
+    assert other.calls.put(message.metadata.run_id, session, big, contents[big])
     assert asking.heard() == {}
     assert big not in net.link._store._state.object_store
 
@@ -317,8 +316,8 @@ def test_an_object_nobody_asked_for_is_not_stored(net: Network, two: tuple[Raw, 
     run = net.link._run
     lie = Lies(b"x", "ConfigRecord")
     before = len(net.link._store._state.object_store)
-    assert refused(lambda: other.calls.put(other.node, run, "", lie.identity, lie.content)) == 403
-    assert not other.calls.put(other.node, run, "a session", lie.identity, lie.content)
+    assert refused(lambda: other.calls.put(run, "", lie.identity, lie.content)) == 403
+    assert not other.calls.put(run, "a session", lie.identity, lie.content)
     assert len(net.link._store._state.object_store) == before
 
 
@@ -332,8 +331,8 @@ def test_there_is_no_bundle_to_fetch(two: tuple[Raw, Raw]) -> None:
 
 def test_nobody_is_there_for_longer_than_two_beats(two: tuple[Raw, Raw]) -> None:
     _, other = two
-    assert refused(lambda: other.calls.heartbeat(other.node, 1800)) == 403
-    other.calls.deactivate(other.node)
+    assert refused(lambda: other.calls.heartbeat(1800)) == 403
+    other.calls.deactivate()
     assert refused(lambda: other.calls.activate(1800)) == 403
 
 
@@ -359,9 +358,10 @@ def test_a_stolen_node_key_is_worth_nothing_without_its_certificate(
     front: Any = net.listener._config.loaded_app
     before, front._admitted = front._admitted, admitted
     stolen = thief.as_(owner.key)
+    stolen.node = owner.node
     try:
-        assert refused(lambda: stolen.next(owner.node)) == 403
-        assert owner.calls.next(owner.node) is None
+        assert refused(lambda: stolen.next()) == 403
+        assert owner.calls.next() is None
     finally:
         front._admitted = before
         stolen.close()
@@ -469,7 +469,7 @@ def test_one_member_does_not_take_all_memory(net: Network, two: tuple[Raw, Raw])
             one.sendall(b"some")
             time.sleep(0.3)
         assert second.recv(100).startswith(b"HTTP/1.1 429")
-        assert other.calls.next(other.node) is None  # what is small has room
+        assert other.calls.next() is None  # what is small has room
         first.settimeout(0.2)
         with pytest.raises(TimeoutError):
             first.recv(100)

@@ -13,6 +13,8 @@ import dataclasses
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import officers
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesResponse
 from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse
+from small import write_code
 
 import fedcode_client.cli
 from fedcode.agreement import SignedAgreement
@@ -32,6 +36,8 @@ from fedcode.certificates import public_pem
 from fedcode.errors import FedcodeError
 from fedcode.identity import Roster
 from fedcode.logs import Lines
+from fedcode.privacy.ledger import BudgetLedger
+from fedcode.record import PrivacyUnit
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.signing import SigningKey, canonical
 from fedcode.transport.flower import message_to, pack, unpack
@@ -46,6 +52,7 @@ from fedcode.wire import (
     encode,
     sign,
 )
+from fedcode_client import desk
 from fedcode_client.offers import Desk
 from fedcode_server.offers import Services
 from fedcode_server.runs import RunFolder
@@ -91,6 +98,12 @@ class Stage:
     process: Process
     log: io.StringIO
     replies: dict[str, list[Reply]] = dataclasses.field(default_factory=dict)
+    name: str = "acme"
+
+    @property
+    def organization(self) -> Organization:
+        """Whom it lies to."""
+        return self.parties.organizations[self.name]
 
     @property
     def acme(self) -> Organization:
@@ -98,8 +111,8 @@ class Stage:
 
     @property
     def node(self) -> int:
-        public = self.acme.home.node_key().public_key()
-        return self.process._link.admit("acme", public_pem(public))
+        public = self.organization.home.node_key().public_key()
+        return self.process._link.admit(self.name, public_pem(public))
 
     def ask(self, data: bytes, seconds: float = 20) -> bytes:
         """What the agent answers over the network."""
@@ -129,7 +142,7 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     patch, log = pytest.MonkeyPatch(), io.StringIO()
     patch.setattr("fedcode_server.up.Services", Lying)
-    for name, seconds in (("_IDLE", 0.05), ("_QUICK", 0.02), ("_AGAIN", 0.1), ("_SYNC", 0.5)):
+    for name, seconds in (("_IDLE", 0.05), ("_QUICK", 0.02), ("_AGAIN", 0.03), ("_SYNC", 0.2)):
         patch.setattr(f"fedcode_client.agent.{name}", seconds)
     handler = logging.StreamHandler(log)
     handler.setFormatter(Lines())
@@ -466,12 +479,11 @@ def test_an_offer_of_another_form_is_none(stage: Stage, what: str) -> None:
     run, before = agreed(stage), everything(stage)
     with offering(stage, UNREADABLE[what]) as (desk, _):
         assert [one.run for one in desk.offers() if one.state == "offered"] == []
-        printed = (
-            typed(stage, "offers") + typed(stage, "status") + typed(stage, f"accept {run} --yes")
-        )
-        assert "\x1b" not in printed
-        assert "\x07" not in printed
-        time.sleep(0.6)  # the agent looks, too
+        if "terminal" in what:
+            printed = "".join(typed(stage, line) for line in ("offers", "status", f"accept {run}"))
+            assert "\x1b" not in printed
+            assert "\x07" not in printed
+        time.sleep(0.3)  # the agent looks, too
     assert {path.suffix for path in everything(stage) - before} <= {".sqlite-wal", ".sqlite-shm"}
     stage.alive()
 
@@ -690,3 +702,57 @@ def test_after_all_that_the_run_is_carried_out_and_paid_once_a_round(
     answer = decode(stage.ask(replay), weights=WEIGHTS, length=WEIGHTS)
     assert isinstance(answer, Refusal)
     assert len(stage.acme.ledger.history(ASSET)) == len(paid)
+
+
+# The program.
+
+
+@pytest.fixture
+def program(stage: Stage, tmp_path: Path) -> Iterator[tuple[Stage, subprocess.Popen[bytes]]]:
+    """`fedcode-client up` in a process of its own, for an organization with a ledger and code."""
+    other = Stage(stage.parties, stage.process, stage.log, stage.replies, "hooli")
+    home = stage.parties.join("hooli").home
+    write_code(tmp_path / "code", 7)
+    source = f"path:{tmp_path / 'code'}"
+    text = home.toml.read_text().replace('# source = "path:/srv/code"', f'source = "{source}"')
+    home.toml.write_text(text)
+    signed = officers.policy(*officers.KEYS[:2], caps={"epsilon": 200.0}, organization="hooli")
+    named = desk.asset(source, register=True)
+    with BudgetLedger.open(home.ledger / "ledger.sqlite") as ledger:
+        ledger.open_account(named, policy=signed, unit=PrivacyUnit.FUNCTION, order=4.0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fedcode_client", "up", "--home", str(home.root)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"FEDCODE_CACHE": str(tmp_path / "cache")},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    yield other, process
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+def test_the_program_lives_through_it_all(program: tuple[Stage, subprocess.Popen[bytes]]) -> None:
+    stage, process = program
+    log = stage.organization.home.log / "client.log"
+    grid = stage.process._link.grid()
+    for content in FLOWERS.values():
+        message = Message(content, stage.node, MessageType.TRAIN)
+        (reply,) = grid.send_and_receive([message], timeout=30)
+        assert reply.has_error()
+    names = ["hooli", *NAMES[1:]]
+    run = stage.parties.ask(stage.process, federation_of(names, rounds=1), WEIGHTS)
+    for name in names:
+        stage.parties.organizations[name].accept(run)
+    until(lambda: "cannot take part" in log.read_text())  # a task that its code does not know
+    for data in (b"hello", bytes(1000), b"fedcode/1P" + bytes(4)):
+        assert isinstance(decode(stage.ask(data), weights=WEIGHTS, length=WEIGHTS), Refusal)
+    assert process.poll() is None
+    text = log.read_text()
+    assert text.isascii()
+    assert "Traceback" not in text
+    assert "def " not in text
+    said = [json.loads(line) for line in text.splitlines()]
+    assert sum(line["event"] == "no message of ours" for line in said) == len(FLOWERS)
+    with BudgetLedger.open(stage.organization.home.ledger / "ledger.sqlite", read_only=True) as it:
+        assert all(it.history(one.asset) == [] for one in it.accounts())

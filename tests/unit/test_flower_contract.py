@@ -83,6 +83,9 @@ CALLED = {
     "flwr.supercore.object_store:ObjectStore.get_object_tree": ["object_id"],
     "flwr.supercore.object_store:ObjectStore.delete": ["object_id"],
     "flwr.supercore.inflatable.inflatable_object:get_object_tree": ["obj"],
+    "flwr.supercore.inflatable.inflatable_object:get_object_id": ["object_content"],
+    "flwr.supercore.inflatable.inflatable_object:_get_computed_object_ids": [],
+    "flwr.server.superlink.linkstate.sql_linkstate:SqlLinkState.session": [],
     "flwr.supercore.inflatable.inflatable_object:get_all_nested_objects": ["obj"],
     "flwr.supercore.inflatable.inflatable_utils:inflate_object_from_contents": [
         "object_id", "object_contents",
@@ -157,6 +160,36 @@ def test_a_message_is_a_chain_of_three_objects() -> None:
     assert len(contents) == 3
     again = inflated(tree, contents, tree.object_id)
     assert again.content["fedcode"]["message"] == b"what is sent"
+
+
+def test_a_message_of_megabytes_is_taken_apart_once() -> None:
+    """The identities that are given before are the ones that Flower would find itself."""
+    from flwr.supercore.inflatable.inflatable_object import get_object_id
+
+    from fedcode.transport.flower import message_to
+    from fedcode.transport.internals.common import identify, parts
+
+    identify(1, 1)
+    message = message_to(7, b"what is sent")
+    record, times = message.content["fedcode"], []
+    deflate = type(record).deflate
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(record), "deflate", lambda self: times.append(1) or deflate(self))
+        tree, contents = parts(message)
+    assert len(times) == 1
+    assert all(get_object_id(content) == identity for identity, content in contents.items())
+    assert tree.object_id in contents
+
+
+def test_messages_and_objects_stand_in_these_columns() -> None:
+    links = import_module("flwr.supercore.state.schema.linkstate_models")
+    objects = import_module("flwr.supercore.state.schema.objectstore_models")
+    for model, columns in (
+        (links.MessageIns, ("message_id", "dst_node_id")),
+        (links.MessageRes, ("message_id", "reply_to_message_id")),
+        (objects.ObjectChild, ("parent_id", "child_id")),
+    ):
+        assert all(hasattr(model, column) for column in columns), model
 
 
 def test_the_runtime_api_has_the_calls_that_a_worker_makes() -> None:

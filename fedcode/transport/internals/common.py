@@ -10,7 +10,10 @@ from flwr.app import Message
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import (
+    InflatableObject,
+    _get_computed_object_ids,
     get_all_nested_objects,
+    get_object_id,
     get_object_tree,
     iterate_object_tree,
     no_object_id_recompute,
@@ -51,10 +54,20 @@ def parts(message: Message) -> tuple[ObjectTree, dict[str, bytes]]:
     """
     set_id(message, "")
     with no_object_id_recompute():
+        records = dict(map(_known, message.content.values())) if message.has_content() else {}
         set_id(message, message.object_id)
         tree = get_object_tree(message)
         nested = get_all_nested_objects(message)
-        return tree, {identity: one.deflate() for identity, one in nested.items()}
+        return tree, {key: records.get(key) or one.deflate() for key, one in nested.items()}
+
+
+def _known(record: InflatableObject) -> tuple[str, bytes]:
+    """A record's identity, which Flower now knows, and its bytes: of megabytes made once."""
+    content = record.deflate()
+    identity = get_object_id(content)
+    record.__dict__["_object_id"] = identity
+    _get_computed_object_ids().add(identity)
+    return identity, content
 
 
 def objects_of(tree: ObjectTree) -> list[str]:
