@@ -45,7 +45,7 @@ _PLACE = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/@\[\]]+))(
 _ANSWER = "the coordinator's answer"
 _VERSIONS = "are both programs of one version?"
 
-_TAKEN, _PAUSE = 1.5, 0.25
+_TAKEN, _PAUSE = 3.0, 0.25
 """Seconds until a coordinator knows of an invitation that it has just made; between two tries."""
 
 

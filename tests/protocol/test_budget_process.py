@@ -107,3 +107,16 @@ def test_a_service_that_cannot_start_is_said(tmp_path, capfd) -> None:
     with pytest.raises(RunError, match="the budget service did not start"):
         start_local(damaged)
     assert "is not a ledger" in capfd.readouterr().err
+
+
+def test_a_service_that_was_found_is_replaced_when_it_goes(home) -> None:
+    """It was that of a program before us, and has not noticed yet that this one has ended."""
+    with start_local(home) as before:
+        with start_local(home) as service:
+            assert service.pid is None
+            os.kill(before.pid, signal.SIGSTOP)  # nobody starts it again
+            before._ending.set()
+            os.kill(before.pid, signal.SIGKILL)
+            until(lambda: service.pid is not None)
+            until(service._answers)
+        assert service.pid != before.pid

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _START = 30.0  # seconds
 _PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_LOOK = 2.0
 
 
 def serve(
@@ -82,9 +83,10 @@ class LocalService:
         self._home, self._folder = home, home.ledger
         self._ending, self._lock = threading.Event(), threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._watch: threading.Thread | None = None
         if not self._answers():
             self._start()
+        self._watch = threading.Thread(target=self._keep, daemon=True, name="budget service")
+        self._watch.start()
 
     def __enter__(self) -> LocalService:
         return self
@@ -107,10 +109,9 @@ class LocalService:
             self._ending.set()
             if self._process is not None:
                 self._process.terminate()
+        self._watch.join()
         if self._process is not None:
             _ended(self._process)
-        if self._watch is not None:
-            self._watch.join()
 
     def _start(self) -> None:
         (self._folder / ADDRESS).unlink(missing_ok=True)
@@ -118,13 +119,12 @@ class LocalService:
         until = time.monotonic() + _START
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
+                self._process.terminate()
+                _ended(self._process)
                 raise RunError(
                     "the budget service did not start", "fedcode-client budget serve says why"
                 )
             time.sleep(_PAUSE)
-        self._watch = threading.Thread(target=self._keep, daemon=True, name="budget service")
-        self._watch.start()
 
     def _spawned(self) -> subprocess.Popen[bytes]:
         """In a session of its own: what a person types at us does not end it before us."""
@@ -137,9 +137,20 @@ class LocalService:
         )
 
     def _keep(self) -> None:
-        """Starts it again whenever it ends, ever more seldom while it does not last."""
+        """Starts it again whenever it ends, ever more seldom while it does not last.
+
+        One that was found running may be that of a program before us, which has just ended.
+        """
         pause = _PAUSE
-        while self._process is not None:
+        while self._process is None:
+            if self._ending.wait(_LOOK):
+                return
+            if not self._answers():
+                with self._lock:
+                    if self._ending.is_set():
+                        return
+                    self._process = self._spawned()
+        while True:
             begun = time.monotonic()
             code = _ended(self._process)
             if self._ending.is_set():
