@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from fedcode.agreement import Agreement
 from fedcode.errors import WireError
 from fedcode.rounds.record import RoundRecord
-from fedcode.transport.flower import message_to, unpack
+from fedcode.transport.flower import messages_to, unpack
 from fedcode.wire import Received, Refusal, RefusalCode, decode, verified
 
 ABSENT, MALFORMED = "absent", "malformed"
@@ -107,11 +107,12 @@ class Exchange:
             for name, data in requests.items()
             if record is None or record.heard(name, data) is None
         }
-        messages = [
-            message_to(self._nodes[name], data)
+        there = {
+            self._nodes[name]: data
             for name, data in asked.items()
             if name in self._nodes  # of a cohort before a restart somebody may have left
-        ]
+        }
+        messages = messages_to(there)
         for reply in self._grid.send_and_receive(messages, timeout=patience) if messages else ():
             name = self._members.get(reply.metadata.src_node_id, "")
             if name not in asked or reply.has_error():

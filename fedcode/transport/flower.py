@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
@@ -62,3 +62,10 @@ def members_app(answer: Callable[[int, bytes], bytes]) -> ClientApp:
 def message_to(node: int, data: bytes) -> Message:
     """A Flower message that carries bytes of ours to ``node``."""
     return Message(pack(data), node, MessageType.TRAIN)
+
+
+def messages_to(requests: Mapping[int, bytes]) -> list[Message]:
+    """The same for several nodes; bytes that go to many are packed once."""
+    packed = {id(data): data for data in requests.values()}
+    records = {identity: pack(data) for identity, data in packed.items()}
+    return [Message(records[id(data)], node, MessageType.TRAIN) for node, data in requests.items()]

@@ -228,5 +228,5 @@ def test_ports_are_where_the_settings_say(up: tuple[Parties, Process], budget: i
 
 
 def test_what_has_no_tls_stays_on_loopback() -> None:
-    with pytest.raises(RunError, match="without TLS"):
+    with pytest.raises(RunError, match="without mutual TLS"):
         Listener(_app, "0.0.0.0", 0, None)

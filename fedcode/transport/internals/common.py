@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+_MADE = "_fedcode_made"
+
+
 def identify(run: int, node: int) -> None:
     """Sets what Flower writes into the messages of this process as their sender."""
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = run, 1, node
@@ -62,12 +65,17 @@ def parts(message: Message) -> tuple[ObjectTree, dict[str, bytes]]:
 
 
 def _known(record: InflatableObject) -> tuple[str, bytes]:
-    """A record's identity, which Flower now knows, and its bytes: of megabytes made once."""
-    content = record.deflate()
-    identity = get_object_id(content)
-    record.__dict__["_object_id"] = identity
-    _get_computed_object_ids().add(identity)
-    return identity, content
+    """A record's identity, which Flower now knows, and its bytes.
+
+    Of megabytes they are made once, also where one record goes to many: it is never changed.
+    """
+    made: tuple[str, bytes] | None = record.__dict__.get(_MADE)
+    if made is None:
+        content = record.deflate()
+        made = record.__dict__[_MADE] = get_object_id(content), content
+    record.__dict__["_object_id"] = made[0]
+    _get_computed_object_ids().add(made[0])
+    return made
 
 
 def objects_of(tree: ObjectTree) -> list[str]:
