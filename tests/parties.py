@@ -35,6 +35,7 @@ from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.rounds.member import Member
 from fedcode.start import PUBLIC, Start
+from fedcode.storage import append_line
 from fedcode.trainer import LocalReport
 from fedcode_client import home as theirs
 from fedcode_client import joining
@@ -92,12 +93,20 @@ def start_files(folder: Path, weights: int) -> Path:
 class Noise:
     """Releases a change of weights to a target, with noise, at once."""
 
-    def __init__(self, policy, nominal: int, target: float = 0.0) -> None:
+    def __init__(self, policy, nominal: int, journal: Path, target: float = 0.0) -> None:
         self.report = LocalReport()
         self.policy, self.nominal, self.target = policy, nominal, np.float32(target)
+        self.journal = journal
 
     def train(self, weights, receipt):
-        """See Trainer."""
+        """See Trainer; how long it took is a line of the journal."""
+        start = time.perf_counter()
+        release = self.released(weights, receipt)
+        append_line(self.journal, [receipt.round, time.perf_counter() - start])
+        return release
+
+    def released(self, weights, receipt):
+        """What leaves."""
         mechanism = GaussianMechanism(self.policy, SecureGenerator(), receipt)
         units = len(mechanism.sample(100))
         pull = self.target - weights
@@ -124,6 +133,11 @@ class Organization:
         """In the federation."""
         return self.home.membership().member
 
+    @property
+    def journal(self) -> Path:
+        """How long its members' training took: round and seconds, a line each."""
+        return self.home.root / "training.jsonl"
+
     def build(self, offer: Offer) -> dict[str, Member]:
         """Members whose training is noise."""
         made = {}
@@ -139,7 +153,7 @@ class Organization:
                 filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
                 allowance(settings, filter_),
                 self.ledger,
-                Noise(policy, agreed.training.nominal_batch),
+                Noise(policy, agreed.training.nominal_batch, self.journal),
                 self.home.signing_key(),
             )
             self.change(member)
