@@ -63,6 +63,7 @@ def goes_on(made: Stage, seconds: float = 180) -> None:
     made.check()
 
 
+@pytest.mark.slow
 def test_latency(made: Stage) -> None:
     during(made, Weather(delay=0.05), seconds=180)
     goes_on(made)
@@ -74,11 +75,13 @@ def test_resets(made: Stage) -> None:
     goes_on(made)
 
 
+@pytest.mark.slow
 def test_a_trickle(made: Stage) -> None:
     during(made, Weather(trickle=100_000), seconds=180)
     goes_on(made)
 
 
+@pytest.mark.slow
 def test_a_stall(made: Stage) -> None:
     after(made, Weather(stalled=True), lasting=3)
 

@@ -121,6 +121,7 @@ def _child(pid: int) -> int:
     return child
 
 
+@pytest.mark.slow
 def test_a_coordinator_that_cannot_write_goes_on_when_it_can(made: Stage) -> None:
     """Not even its log: so what it does is told by its rounds."""
     number = made.processes["coordinator"].pid

@@ -359,7 +359,7 @@ def test_a_new_ledger_is_its_owners_alone(folder) -> None:
         ("fedcode-client preview missing.toml alpha", "missing.toml cannot be read"),
         ("fedcode-client preview federation.toml stranger", "stranger is no member of small"),
         ("fedcode-client preview federation.toml gamma", "gamma is no member of small"),
-        ("fedcode-client preview federation.toml", "missing argument"),
+        ("fedcode-client preview federation.toml", "federation.toml names several organizations"),
         ("fedcode-client ledger show missing.sqlite", "missing.sqlite is not a file"),
         ("fedcode-client ledger verify alpha", "alpha is not a file"),
         ("fedcode-client ledger export federation.toml", "federation.toml is not a ledger"),
