@@ -85,6 +85,7 @@ def rounds(
         purpose="research",
         task=task.name,
         task_fingerprint=task.fingerprint(),
+        start="0" * 64,  # every rank makes the same network
         weights=len(weights),
         rounds=ROUNDS,
         roster=Roster("ranks", 1, "", coordinator.public, (("organization", key.public),)),

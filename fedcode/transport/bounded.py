@@ -17,7 +17,8 @@ from fedcode.errors import FedcodeError, TransportError, TransportRefusal
 _WHOLE = 600.0
 """Seconds for a whole answer, while each of its pieces comes in time."""
 
-logging.getLogger("httpx").setLevel(logging.WARNING)
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class translated:  # noqa: N801  a context manager, used like a function

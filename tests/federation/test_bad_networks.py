@@ -69,6 +69,7 @@ def test_latency(made: Stage) -> None:
     goes_on(made)
 
 
+@pytest.mark.slow
 def test_resets(made: Stage) -> None:
     during(made, Weather(resets=0.03), seconds=180)
     assert made.proxies["fleet"].counts["resets"] > 0
