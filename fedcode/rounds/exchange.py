@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from fedcode.agreement import Agreement
 from fedcode.errors import WireError
-from fedcode.rounds.record import RoundRecord
+from fedcode.rounds.record import RoundRecord, StepRecord
 from fedcode.transport.flower import messages_to, unpack
 from fedcode.wire import Received, Refusal, RefusalCode, decode, verified
 
@@ -84,11 +84,10 @@ class Exchange:
             is none: a refusal's code, :data:`ABSENT` or :data:`MALFORMED`.
         """
         patience = self._patience.training if training else self._patience.answer
-        heard = self._heard(requests, patience)
-        for name, asked in requests.items():
-            answer = heard.pop(name, b"")
-            if self._record is not None:
-                answer = self._record.heard(name, asked) or b""
+        step = None if self._record is None else self._record.step(requests)
+        heard = self._heard(requests, step, patience)
+        for name in requests:
+            answer = heard.pop(name, b"") if step is None else step.heard(name)
             if not answer:
                 yield name, ABSENT
                 continue
@@ -99,14 +98,12 @@ class Exchange:
                 continue
             yield name, str(received.code) if isinstance(received, Refusal) else received
 
-    def _heard(self, requests: Mapping[str, bytes], patience: float | None) -> dict[str, bytes]:
+    def _heard(
+        self, requests: Mapping[str, bytes], step: StepRecord | None, patience: float | None
+    ) -> dict[str, bytes]:
         """What was answered now; where it is recorded, it is on disk, and not here."""
-        heard, record = {}, self._record
-        asked = {
-            name: data
-            for name, data in requests.items()
-            if record is None or record.heard(name, data) is None
-        }
+        heard = {}
+        asked = {name: requests[name] for name in (requests if step is None else step.unheard())}
         there = {
             self._nodes[name]: data
             for name, data in asked.items()
@@ -121,14 +118,15 @@ class Exchange:
                 answer = unpack(reply.content) or _UNREADABLE
             except WireError:
                 answer = _UNREADABLE
-            if record is None:
+            if step is None:
                 heard[name] = answer
             else:
-                record.keep(name, asked.pop(name), answer)
-        if record is not None:
-            for name, data in asked.items():
-                record.keep(name, data, b"")
-            record.settle()
+                step.keep(name, answer)
+                del asked[name]
+        if step is not None:
+            for name in asked:
+                step.keep(name, b"")
+            step.settle()
         return heard
 
     def _read(self, data: bytes, name: str) -> Received:

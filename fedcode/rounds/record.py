@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from fedcode.errors import RunError
@@ -44,42 +45,62 @@ class RoundRecord:
         except (OSError, ValueError, TypeError) as error:
             raise _damaged(path) from error
         write_atomically(path, json.dumps(chosen).encode())
-        self._sync()
+        _sync(self._folder)
         return chosen
 
-    def heard(self, name: str, asked: bytes) -> bytes | None:
-        """What ``name`` answered to ``asked``: empty if nothing came; None if it is not kept.
-
-        Raises:
-            RunError: what is kept cannot be read.
-        """
-        path = self._path(name, asked)
-        try:
-            return path.read_bytes() if path.exists() else None
-        except OSError as error:
-            raise _damaged(path) from error
-
-    def keep(self, name: str, asked: bytes, answer: bytes) -> None:
-        """Keeps what was answered, for good; an empty answer says that none came in time."""
-        write_atomically(self._path(name, asked), answer)
-
-    def settle(self) -> None:
-        """What was kept is there after a crash when this returns."""
-        self._sync()
+    def step(self, requests: Mapping[str, bytes]) -> StepRecord:
+        """What is heard in answer to ``requests``, by member."""
+        return StepRecord(self._folder, requests)
 
     def forget(self) -> None:
         """Removes all of it: the round is over."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _path(self, name: str, asked: bytes) -> Path:
-        return self._folder / f"{hashlib.sha256(asked).hexdigest()[:32]}-{name}"
 
-    def _sync(self) -> None:
-        handle = os.open(self._folder, os.O_RDONLY)
+class StepRecord:
+    """What members answered in one step of a round, each to its own request.
+
+    Args:
+        folder: the round's.
+        requests: by member; bytes that go to many are hashed once.
+    """
+
+    def __init__(self, folder: Path, requests: Mapping[str, bytes]) -> None:
+        digests = {data: hashlib.sha256(data).hexdigest()[:32] for data in set(requests.values())}
+        self._folder = folder
+        self._paths = {name: folder / f"{digests[data]}-{name}" for name, data in requests.items()}
+
+    def unheard(self) -> list[str]:
+        """Those of whom nothing is kept yet, not even that they did not answer."""
+        return [name for name, path in self._paths.items() if not path.exists()]
+
+    def heard(self, name: str) -> bytes:
+        """What ``name`` answered; empty if nothing came in time.
+
+        Raises:
+            RunError: what is kept cannot be read.
+        """
+        path = self._paths[name]
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            return path.read_bytes()
+        except OSError as error:
+            raise _damaged(path) from error
+
+    def keep(self, name: str, answer: bytes) -> None:
+        """Keeps what was answered, for good; an empty answer says that none came in time."""
+        write_atomically(self._paths[name], answer)
+
+    def settle(self) -> None:
+        """What was kept is there after a crash when this returns."""
+        _sync(self._folder)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _damaged(path: Path) -> RunError:
