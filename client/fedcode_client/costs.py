@@ -26,7 +26,7 @@ class RoundsLeft:
         agreement: its digest.
         task: its name.
         planned: rounds of the agreement.
-        charged: the last round that was charged.
+        charged: how many of them were charged; one that was missed is not, and does not come again.
         left: rounds that are to come and that the account's budget pays for.
     """
 
@@ -86,7 +86,8 @@ def rounds_left(accounts: list[AccountTotals], agreements: list[Agreement]) -> l
 
 def _left(account: AccountTotals, agreement: Agreement) -> RoundsLeft:
     part = account.agreements.get(agreement.digest())
-    done, training = part.rounds if part else 0, agreement.training
+    charged, done = (part.charges, part.rounds) if part else (0, 0)
+    training = agreement.training
     each = price(
         account.order,
         agreement.noise_multiplier,
@@ -95,7 +96,7 @@ def _left(account: AccountTotals, agreement: Agreement) -> RoundsLeft:
     )
     left = min(agreement.rounds - done, max(0, account.left_nano) // each)
     return RoundsLeft(
-        account.asset, agreement.digest(), agreement.task, agreement.rounds, done, left
+        account.asset, agreement.digest(), agreement.task, agreement.rounds, charged, left
     )
 
 
