@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI
 from flwr.app import Message
@@ -191,7 +190,3 @@ def claimed_key(headers: dict[bytes, bytes]) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         return b""
-
-
-App = Callable[[dict[str, Any], Any, Any], Any]
-"""An ASGI app."""
