@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from fedcode.agreement import SignedAgreement
 from fedcode.errors import PrivacyError
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.services.serving import Refused
@@ -37,10 +38,12 @@ class Services(Witnessing):
         self.witness = Witness(registry.database, home.signing_key())
 
     def Offers(self, _request: messages.OffersRequest, context: Any) -> messages.OfferList:
-        """The runs whose rosters name who calls, but for those that are long over."""
+        """The runs whose rosters name who calls."""
         member = self.approved(context)
-        offers = [self._offer(row) for row in self._runs.all() if self._concerns(row, member)]
-        return messages.OfferList(offers=offers)
+        found = [(row, self._agreements(row)) for row in self._runs.all()]
+        return messages.OfferList(
+            offers=[self._offer(row, signed) for row, signed in found if _concern(signed, member)]
+        )
 
     def Answer(self, request: messages.AnswerRequest, context: Any) -> messages.AnswerReply:
         """Takes a member's signatures; or that it declines, which ends the offer."""
@@ -75,23 +78,27 @@ class Services(Witnessing):
 
     def _of(self, run: str, member: Member) -> Row:
         row = self._runs.get(run)
-        if row is None or not self._concerns(row, member):
+        if row is None or not _concern(self._agreements(row), member):
             raise Refused(grpc.StatusCode.NOT_FOUND, "no such run")
         return row
 
-    def _concerns(self, row: Row, member: Member) -> bool:
-        roster = self._folder(row).agreements()[0].agreement.roster
-        return dict(roster.members).get(member.name) == member.signing_key
+    def _agreements(self, row: Row) -> list[SignedAgreement]:
+        return self._folder(row).agreements()
 
-    def _offer(self, row: Row) -> messages.Offer:
+    def _offer(self, row: Row, signed: Sequence[SignedAgreement]) -> messages.Offer:
         folder = self._folder(row)
         return messages.Offer(
             run=row.name,
             federation=canonical(folder.federation().model_dump(mode="json")),
-            agreements=[canonical(one.plain()) for one in folder.agreements()],
+            agreements=[canonical(one.plain()) for one in signed],
             files=[_described(path) for path in _files(folder)],
             state=row.state,
         )
+
+
+def _concern(signed: Sequence[SignedAgreement], member: Member) -> bool:
+    """Whether a run's roster, the same in all of its agreements, names ``member``."""
+    return dict(signed[0].agreement.roster.members).get(member.name) == member.signing_key
 
 
 def _files(folder: RunFolder) -> list[Path]:
