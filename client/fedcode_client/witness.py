@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import grpc
 
 from fedcode.errors import PrivacyError
-from fedcode.privacy.ledger import CountersignedHead, Ledger
+from fedcode.privacy.ledger import CountersignedHead, WitnessedLedger
 from fedcode.services import enrollment_pb2 as messages
 
 
@@ -28,7 +28,7 @@ class Witness(Protocol):
         ...
 
 
-def check(ledger: Ledger, witness: Witness, coordinator: str) -> list[CountersignedHead]:
+def check(ledger: WitnessedLedger, witness: Witness, coordinator: str) -> list[CountersignedHead]:
     """At the start, and before each new head: whether all that was countersigned is there.
 
     Args:
@@ -53,7 +53,9 @@ def check(ledger: Ledger, witness: Witness, coordinator: str) -> list[Countersig
     return found
 
 
-def countersign(ledger: Ledger, witness: Witness, coordinator: str) -> CountersignedHead | None:
+def countersign(
+    ledger: WitnessedLedger, witness: Witness, coordinator: str
+) -> CountersignedHead | None:
     """After a round: shows the ledger's head, and keeps the answer in the ledger.
 
     Returns:

@@ -17,7 +17,7 @@ from fedcode.federation import AggregationSettings, Federation, ServerSettings, 
 from fedcode.privacy.accountant import Filter
 from fedcode.privacy.accountant import epsilon as epsilon_of
 from fedcode.privacy.calibration import Calibration
-from fedcode.privacy.ledger import BudgetLedger
+from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.receipt import Receipt
 from fedcode.privacy.seeded import SeededGenerator
@@ -292,7 +292,7 @@ class Bench:
         name: str,
         arm: Arm,
         agreement: Agreement,
-        ledger: BudgetLedger,
+        ledger: Ledger,
         level: float | None,
     ) -> AnyMember:
         """One member of an arm.

@@ -93,18 +93,35 @@ class FarLedger:
         """See :meth:`BudgetLedger.check_charge`."""
         self._do("check_charge", cost, **charged_to)
 
-    def answer(self, asset: str, agreement: str, number: int) -> Answer | None:
+    def answer(
+        self,
+        asset: str,
+        agreement: str,
+        round: int,  # noqa: A002  # the field's word
+    ) -> Answer | None:
         """See :meth:`BudgetLedger.answer`."""
-        found: Answer | None = self._do("answer", asset, agreement, number)
+        found: Answer | None = self._do("answer", asset, agreement, round)
         return found
 
-    def sent_again(self, asset: str, agreement: str, number: int) -> None:
+    def sent_again(
+        self,
+        asset: str,
+        agreement: str,
+        round: int,  # noqa: A002  # the field's word
+    ) -> None:
         """See :meth:`BudgetLedger.sent_again`."""
-        self._do("sent_again", asset, agreement, number)
+        self._do("sent_again", asset, agreement, round)
 
-    def latch(self, asset: str, agreement: str, number: int, step: str, digest: str) -> None:
+    def latch(
+        self,
+        asset: str,
+        agreement: str,
+        round: int,  # noqa: A002  # the field's word
+        step: str,
+        digest: str,
+    ) -> None:
         """See :meth:`BudgetLedger.latch`."""
-        self._do("latch", asset, agreement, number, step, digest)
+        self._do("latch", asset, agreement, round, step, digest)
 
     def _do(self, method: str, *arguments: Any, **named: Any) -> Any:
         return answer_of(self._keeper.do.remote(method, arguments, named))

@@ -53,7 +53,7 @@ class Home:
         arm = cast("Arm", job.arm)
         bench = bench_of(job, prepare(json.dumps(job.federation, sort_keys=True), job.task))
         agreement = bench.agreement(arm)
-        ledger = cast("BudgetLedger", FarLedger(keeper))  # it has all that a member calls
+        ledger = FarLedger(keeper)
         self._members = {
             name: bench.member(name, arm, agreement, ledger, level)
             for name, level in levels.items()

@@ -6,7 +6,7 @@ from fedcode.privacy.ledger.account import Account, Caps
 from fedcode.privacy.ledger.acknowledgement import Acknowledgement
 from fedcode.privacy.ledger.charge import Answer, Charge, ChargeId
 from fedcode.privacy.ledger.ledger import BudgetLedger
-from fedcode.privacy.ledger.protocol import Ledger
+from fedcode.privacy.ledger.protocol import Ledger, WitnessedLedger
 from fedcode.privacy.ledger.witness import CountersignedHead
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "ChargeId",
     "CountersignedHead",
     "Ledger",
+    "WitnessedLedger",
 ]

@@ -94,6 +94,10 @@ class Ledger(Protocol):
         """Fixes the one answer to a step of a protocol: durable when this returns."""
         ...
 
+
+class WitnessedLedger(Ledger, Protocol):
+    """A ledger whose head others can countersign."""
+
     @property
     def identity(self) -> str:
         """Names this ledger; empty while it has no row."""
