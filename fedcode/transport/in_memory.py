@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid
 
+from fedcode.transport.grid import MessageGrid
 from fedcode.transport.internals.common import SUPERLINK_NODE_ID, Run, identify, set_id
 
 _FIRST_NODE = 1000
@@ -19,7 +19,7 @@ class Silent(Exception):
     """Raised by an app whose node is not to be heard of: it has gone, or cannot be reached."""
 
 
-class InMemoryGrid(Grid):
+class InMemoryGrid(MessageGrid):
     """Delivers each message at once, in order, to the app of its node.
 
     What an app raises is raised here: a simulation must not hide its own mistakes. :class:`Silent`
@@ -47,17 +47,6 @@ class InMemoryGrid(Grid):
     def run(self) -> Run:
         """The run that messages belong to."""
         return self._run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """A message of this grid's run."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """The nodes, in the members' order."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from enum import Enum
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
+from fedcode.transport.grid import MessageGrid
 from fedcode.transport.internals.common import Run
 
 
@@ -21,7 +22,7 @@ class Fate(Enum):
     UNHEARD = "unheard"  # its node works on it, and the answer is lost
 
 
-class LossyGrid(Grid):
+class LossyGrid(MessageGrid):
     """Passes on what another grid delivers, but for what is to be lost.
 
     Args:
@@ -42,17 +43,6 @@ class LossyGrid(Grid):
     def run(self) -> Run:
         """The run that messages belong to."""
         return self._grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """A message of the other grid's run."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """The other grid's nodes."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from flwr.app import Message, MessageType, RecordDict
-from flwr.serverapp import Grid
 
 from fedcode.errors import Interrupted
+from fedcode.transport.grid import MessageGrid
 from fedcode.transport.internals.common import (
     SUPERLINK_NODE_ID,
     ObjectTree,
@@ -117,7 +117,7 @@ class _Asked:
     patience: float = _RESEND
 
 
-class LinkGrid(Grid):
+class LinkGrid(MessageGrid):
     """Sends messages, again where they were lost, and waits for replies.
 
     A message goes to a node again if it was not taken in time, or if the node has started anew
@@ -144,17 +144,6 @@ class LinkGrid(Grid):
     def run(self) -> Run:
         """The run that messages belong to."""
         return Run.create_empty(run_id=self._run_id)
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """A message of this grid's run."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """Nobody: whom to ask is not the grid's business."""
