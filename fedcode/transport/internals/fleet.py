@@ -9,8 +9,7 @@ import ssl
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Message
-from flwr.app.message import remove_content_from_message
-from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     DeactivateNodeRequest,
@@ -19,12 +18,9 @@ from flwr.proto.fleet_pb2 import (
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import (
-    ConfirmMessageReceivedRequest,
     ObjectTree,
     PullObjectRequest,
-    PushObjectRequest,
 )
-from flwr.proto.node_pb2 import Node
 from flwr.supercore.interceptors.http.utils import add_headers
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.client import (
@@ -35,6 +31,8 @@ from flwr.supercore.protobuf.client import (
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from fedcode.transport.internals.calls import ObjectCalls, bare
 
 
 class _Version:
@@ -49,7 +47,7 @@ class _Version:
         return call_next(context)
 
 
-class FleetCalls:
+class FleetCalls(ObjectCalls[FleetHttpClient]):
     """The calls of the Fleet API that an agent makes; an app bundle is never asked for.
 
     Args:
@@ -73,27 +71,15 @@ class FleetCalls:
         transport: httpx.BaseTransport,
         seconds: float,
     ) -> None:
-        self.node = 0
         self._public = public_key_to_bytes(key.public_key())
         interceptors: list[ProtobufClientInterceptor] = [
             _Version(),
             NodeAuthHttpInterceptor(key, key.public_key()),
         ]
-        self._client = FleetHttpClient(
+        client = FleetHttpClient(
             f"https://{address}", interceptors=interceptors, verify=tls, timeout=seconds
         )
-        self._client._client.close()  # noqa: SLF001  Flower takes no transport
-        self._client._client = httpx.Client(  # noqa: SLF001
-            transport=transport,
-            timeout=seconds,
-            follow_redirects=False,
-            trust_env=False,
-            headers={"accept-encoding": "identity"},
-        )
-
-    def close(self) -> None:
-        """Ends all connections."""
-        self._client.close()
+        super().__init__(client, transport, seconds)
 
     def activate(self, interval: float) -> None:
         """The node is online from now on; heartbeats follow each ``interval`` seconds."""
@@ -123,41 +109,18 @@ class FleetCalls:
         found = response.object_found and response.object_available
         return response.object_content if found else None
 
-    def confirm(self, run: int, identity: str) -> None:
-        """Says that a message is there whole."""
-        request = ConfirmMessageReceivedRequest(
-            node=self._node, run_id=run, message_object_id=identity
-        )
-        self._client.ConfirmMessageReceived(request)
-
     def announce(self, message: Message, tree: ObjectTree) -> tuple[set[str], str]:
         """Sends a reply without its content.
 
         Returns:
             The objects that are wanted, and the session to send them in.
         """
-        bare = remove_content_from_message(message) if message.has_content() else message
         response = self._client.PushMessages(
             PushMessagesRequest(
                 node=self._node,
-                messages_list=[message_to_proto(bare)],
+                messages_list=[bare(message)],
                 message_object_trees=[tree],
                 clientapp_runtime_list=[0.0],  # how long training took is nobody's business
             )
         )
         return set(response.objects_to_push), response.session_id
-
-    def put(self, run: int, session: str, identity: str, content: bytes) -> bool:
-        """Sends one object; whether it was stored."""
-        request = PushObjectRequest(
-            node=self._node,
-            run_id=run,
-            object_id=identity,
-            object_content=content,
-            session_id=session,
-        )
-        return bool(self._client.PushObject(request).stored)
-
-    @property
-    def _node(self) -> Node:
-        return Node(node_id=self.node)

@@ -8,17 +8,13 @@ import time
 
 import httpx
 from flwr.app import Message
-from flwr.app.message import remove_content_from_message
 from flwr.common.constant import SubStatus
-from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.common.serde import message_from_proto
 from flwr.proto.fab_pb2 import GetFabResponse
 from flwr.proto.message_pb2 import (
-    ConfirmMessageReceivedRequest,
     ObjectTree,
     PullObjectRequest,
-    PushObjectRequest,
 )
-from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
     PullAppMessagesRequest,
@@ -36,6 +32,8 @@ from flwr.supercore.interceptors import (
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supercore.runtime import RuntimeHttpClient
 
+from fedcode.transport.internals.calls import ObjectCalls, bare
+
 ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
 _POLL = 0.05
@@ -43,7 +41,7 @@ _SOON = 30.0
 """Seconds in which a task's message is there."""
 
 
-class TaskCalls:
+class TaskCalls(ObjectCalls[RuntimeHttpClient]):
     """The calls of the Runtime API that a worker makes, of one task at a time.
 
     Args:
@@ -62,8 +60,8 @@ class TaskCalls:
         self, address: str, secret: bytes, transport: httpx.BaseTransport, seconds: float
     ) -> None:
         self.bundle = b""
-        self._token, self._following, self._node = "", "", Node()
-        self._client = RuntimeHttpClient(
+        self._token, self._following = "", ""
+        client = RuntimeHttpClient(
             f"http://{address}",
             interceptors=[
                 RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"),
@@ -74,23 +72,13 @@ class TaskCalls:
             ],
             timeout=seconds,
         )
-        self._client._client.close()  # noqa: SLF001  Flower takes no transport
-        self._client._client = httpx.Client(  # noqa: SLF001
-            transport=transport,
-            timeout=seconds,
-            follow_redirects=False,
-            headers={"accept-encoding": "identity"},
-        )
+        super().__init__(client, transport, seconds)
 
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
         """Shows the task's token, where there is a task."""
         if not self._token or context.rpc_method == ACQUIRE:
             return call_next(context)
         return RuntimeTokenHttpInterceptor(self._token).intercept(context, call_next)
-
-    def close(self) -> None:
-        """Ends all connections."""
-        self._client.close()
 
     def greet(self) -> None:
         """Asks for no task: whether the SuperNode is there, and takes the secret."""
@@ -108,7 +96,7 @@ class TaskCalls:
             return None
         self._token = token
         given = self._client.PullTaskInput(PullTaskInputRequest())
-        self._node, self.bundle = Node(node_id=given.context.node_id), given.fab.content
+        self.node, self.bundle = given.context.node_id, given.fab.content
         end = time.monotonic() + _SOON
         while time.monotonic() < end:  # a task is there before its message
             response = self._client.PullMessages(PullAppMessagesRequest())
@@ -135,37 +123,16 @@ class TaskCalls:
             self._following = self._acquire()
         return None
 
-    def confirm(self, run: int, identity: str) -> None:
-        """Lets the SuperNode drop a message's objects."""
-        request = ConfirmMessageReceivedRequest(
-            node=self._node, run_id=run, message_object_id=identity
-        )
-        self._client.ConfirmMessageReceived(request)
-
     def announce(self, message: Message, tree: ObjectTree) -> tuple[set[str], str]:
         """Sends a reply without its content.
 
         Returns:
             The objects that are wanted, and the session to send them in.
         """
-        bare = remove_content_from_message(message) if message.has_content() else message
         response = self._client.PushMessages(
-            PushAppMessagesRequest(
-                messages_list=[message_to_proto(bare)], message_object_trees=[tree]
-            )
+            PushAppMessagesRequest(messages_list=[bare(message)], message_object_trees=[tree])
         )
         return set(response.objects_to_push), response.session_id
-
-    def put(self, run: int, session: str, identity: str, content: bytes) -> bool:
-        """Sends one object; whether it was stored."""
-        request = PushObjectRequest(
-            node=self._node,
-            run_id=run,
-            object_id=identity,
-            object_content=content,
-            session_id=session,
-        )
-        return bool(self._client.PushObject(request).stored)
 
     def done(self, *, answered: bool) -> None:
         """Ends the task: its answer is with the SuperNode, or none is waited for."""
