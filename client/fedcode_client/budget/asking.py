@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 
@@ -143,6 +143,33 @@ class Asking:
         if self._channel is not None:
             self._channel.close()
         self._channel = None
+
+
+class BudgetClient:
+    """What everybody who comes with a certificate may do.
+
+    Args:
+        connect: makes a channel; asked again when the service was lost.
+        patience: seconds that a service may be lost.
+    """
+
+    def __init__(self, connect: Callable[[], grpc.Channel], patience: float) -> None:
+        self._asking = Asking(connect, patience)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._asking.close()
+
+    def account(self, asset: str) -> Account | None:
+        """The account of ``asset``, if it has one, under the policy in force."""
+        asked = messages.AccountRequest(asset=asset)
+        return read_account(asset, self._asking.call("GetAccount", asked))
 
 
 def address_in(folder: Path) -> Callable[[], str]:

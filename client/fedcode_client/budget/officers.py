@@ -15,13 +15,13 @@ from fedcode.privacy.ledger import Account, Acknowledgement
 from fedcode.privacy.organization import SignedPolicy
 from fedcode.record import PrivacyUnit
 from fedcode.services import budget_pb2 as messages
-from fedcode_client.budget.asking import Asking, read_account
+from fedcode_client.budget.asking import BudgetClient, read_account
 from fedcode_client.budget.totals import AccountTotals
 
 _PATIENCE = 10.0
 
 
-class OfficersDesk:
+class OfficersDesk(BudgetClient):
     """The service, with an officer's certificate; a trainer's may ask for totals only.
 
     Args:
@@ -30,22 +30,7 @@ class OfficersDesk:
     """
 
     def __init__(self, connect: Callable[[], grpc.Channel], patience: float = _PATIENCE) -> None:
-        self._asking = Asking(connect, patience)
-
-    def __enter__(self) -> OfficersDesk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._asking.close()
-
-    def account(self, asset: str) -> Account | None:
-        """The account of ``asset``, if it has one."""
-        asked = messages.AccountRequest(asset=asset)
-        return read_account(asset, self._asking.call("GetAccount", asked))
+        super().__init__(connect, patience)
 
     def totals(self, units: int = 1) -> list[AccountTotals]:
         """What was spent of every account; ε for the owner of so many units."""

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 import grpc
 
 from fedcode.privacy.accountant import Cost
-from fedcode.privacy.ledger import Account, Answer, CountersignedHead
+from fedcode.privacy.ledger import Answer, CountersignedHead
 from fedcode.privacy.receipt import LEDGER, Receipt
 from fedcode.record import PrivacyUnit
 from fedcode.services import budget_pb2 as messages
-from fedcode_client.budget.asking import PATIENCE, Asking, read_account
+from fedcode_client.budget.asking import PATIENCE, BudgetClient
 from fedcode_client.budget.pieces import check_size, cut, joined, seconds
 
 
-class RemoteLedger:
-    """:class:`fedcode.privacy.ledger.Ledger`, in another process.
+class RemoteLedger(BudgetClient):
+    """:class:`fedcode.privacy.ledger.WitnessedLedger`, in another process.
 
     Whatever is asked is asked again where the answer is lost. The service knows a charge by the
     request that it came with, and all else by what it says: nothing is done twice.
@@ -35,22 +35,7 @@ class RemoteLedger:
     """
 
     def __init__(self, connect: Callable[[], grpc.Channel], patience: float = PATIENCE) -> None:
-        self._asking = Asking(connect, patience)
-
-    def __enter__(self) -> RemoteLedger:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._asking.close()
-
-    def account(self, asset: str) -> Account | None:
-        """The account of ``asset``, if it has one, under the policy in force."""
-        asked = messages.AccountRequest(asset=asset)
-        return read_account(asset, self._asking.call("GetAccount", asked))
+        super().__init__(connect, patience)
 
     def charge(
         self,
