@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -14,6 +16,8 @@ import typer
 from fedcode.errors import FedcodeError
 
 Subject = TypeVar("Subject")
+
+_FREE = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,21 @@ def examined(looks: Iterable[Callable[[Subject], Check]], subject: Subject) -> I
             yield look(subject)
         except FedcodeError as error:
             yield Check(str(error), False, error.hint)
+
+
+def private(keys: Iterable[Path]) -> Check:
+    """Whether nobody but their owner can read ``keys``, which are there."""
+    for path in keys:
+        if path.stat().st_mode & 0o077:
+            return Check(f"others can read {path}", False, f"chmod 600 {path}")
+    return Check("keys: there, and readable for their owner alone", True)
+
+
+def room(folder: Path, hint: str) -> Check:
+    """Whether the disk of ``folder`` has room, and else what is to be done."""
+    free = shutil.disk_usage(folder).free
+    good = free >= _FREE
+    return Check(f"{free / 2**30:.0f} GiB free in {folder}", good, "" if good else hint)
 
 
 def show(checks: Iterable[Check], *, as_json: bool) -> None:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedcode.certificates import load_certificate
-from fedcode.checks import Check, examined
+from fedcode.checks import Check, examined, private, room
 from fedcode.corpus import asset_of
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode_client.home import Home
@@ -21,7 +20,6 @@ from fedcode_client.joining import standing
 from fedcode_client.offers import Desk
 
 _SECONDS = 5.0
-_FREE = 2 << 30
 
 
 def examine(home: Home) -> Iterator[Check]:
@@ -37,10 +35,7 @@ def _settings(home: Home) -> Check:
 
 def _keys(home: Home) -> Check:
     home.signing_key(), home.node_key(), home.tls_key()
-    loose = [path for path in home.root.rglob("*.key") if path.stat().st_mode & 0o077]
-    if loose:
-        return Check(f"others can read {loose[0]}", False, f"chmod 600 {loose[0]}")
-    return Check("keys: there, and readable for their owner alone", True)
+    return private(home.root.rglob("*.key"))
 
 
 def _certificate(home: Home) -> Check:
@@ -119,6 +114,4 @@ def health(home: Home) -> dict[str, Any] | None:
 
 
 def _disk(home: Home) -> Check:
-    free = shutil.disk_usage(home.root).free
-    what = f"{free / 2**30:.0f} GiB free in {home.root.resolve()}"
-    return Check(what, free >= _FREE, "" if free >= _FREE else "make room")
+    return room(home.root.resolve(), "make room")

@@ -5,23 +5,20 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field
 
 from fedcode.certificates import key_pem, load_key, new_key
 from fedcode.errors import ConfigError, MembershipError
+from fedcode.folders import Folder
 from fedcode.signing import SigningKey
 from fedcode.storage import write_atomically
 from fedcode.strict import Name, Strict, checked, parsed, read
 from fedcode_client.settings import HINT, TOML, ClientSettings, Port
-
-VARIABLE = "FEDCODE_CLIENT_HOME"
-"""Names the folder where `--home` does not."""
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -57,54 +54,23 @@ def joined(host: str, port: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Home(Folder):
     """An organization's folder.
 
     Attributes:
         root: made by ``fedcode-client init``.
     """
 
-    root: Path
-
-    @classmethod
-    def find(cls, given: Path | None) -> Self:
-        """The folder of ``--home``, or of the environment, or this one.
-
-        Raises:
-            ConfigError: there is no organization's folder there.
-        """
-        made = cls(given or Path(os.environ.get(VARIABLE) or "."))
-        if not made.toml.is_file():
-            raise ConfigError(
-                f"{made.root} is no organization's folder",
-                f"name it: --home DIR, or {VARIABLE}; `fedcode-client init DIR` makes one",
-            )
-        return made
-
-    @property
-    def toml(self) -> Path:
-        """The settings."""
-        return self.root / "client.toml"
-
-    @property
-    def keys(self) -> Path:
-        """Keys and certificates."""
-        return self.root / "keys"
-
-    @property
-    def state(self) -> Path:
-        """What it is a member of, and what it has agreed to."""
-        return self.root / "state"
+    PROGRAM = "fedcode-client"
+    OWNER = "organization"
+    VARIABLE = "FEDCODE_CLIENT_HOME"
+    SETTINGS = "client.toml"
+    PARTS = ("keys", "state", "ledger", "log")
 
     @property
     def ledger(self) -> Path:
         """The budget's own folder."""
         return self.root / "ledger"
-
-    @property
-    def log(self) -> Path:
-        """What the agent says while it runs."""
-        return self.root / "log"
 
     @property
     def certificate(self) -> Path:
@@ -193,10 +159,8 @@ def make(root: Path) -> list[Path]:
     """
     home, made = Home(root), list[Path]()
     if not home.toml.exists():
-        _check_new(home)
-    for folder in (home.root, home.keys, home.state, home.ledger, home.log):
-        if not folder.exists():
-            folder.mkdir(mode=0o700, parents=True)
+        home.check_new()
+    home.make()
     signing = home.keys / "signing.key"
     if not signing.exists():
         SigningKey.generate().save(signing)
@@ -209,14 +173,3 @@ def make(root: Path) -> list[Path]:
             write_atomically(path, content)
             made.append(path)
     return made
-
-
-def _check_new(home: Home) -> None:
-    """A folder that holds something else is not written into; what was left half-made is ours."""
-    ours = {"keys", "state", "ledger", "log"}
-    try:
-        there = {path.name for path in home.root.iterdir()} if home.root.exists() else set()
-    except OSError as error:
-        raise ConfigError(f"{home.root} is no folder", "name a new one") from error
-    if others := sorted(there - ours):
-        raise ConfigError(f"{home.root} holds something else: {others[0]}", "name a new folder")

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import ssl
 import urllib.request
@@ -14,12 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedcode.certificates import hosts_of, load_certificate
-from fedcode.checks import Check, examined
+from fedcode.checks import Check, examined, private, room
 from fedcode_server.registry import Registry
 from fedcode_server.settings import Home
 
 _SECONDS = 5.0
-_FREE = 2 << 30
 
 
 def examine(home: Home) -> Iterator[Check]:
@@ -36,10 +34,7 @@ def _settings(home: Home) -> Check:
 def _keys(home: Home) -> Check:
     home.authority()
     home.signing_key()
-    loose = [path for path in home.keys.glob("*.key") if path.stat().st_mode & 0o077]
-    if loose:
-        return Check(f"others can read {loose[0]}", False, f"chmod 600 {loose[0]}")
-    return Check("keys: there, and readable for their owner alone", True)
+    return private(home.keys.glob("*.key"))
 
 
 def _certificate(home: Home) -> Check:
@@ -52,9 +47,7 @@ def _certificate(home: Home) -> Check:
 
 
 def _disk(home: Home) -> Check:
-    free = shutil.disk_usage(home.root).free
-    what = f"{free / 2**30:.0f} GiB free in {home.root}"
-    return Check(what, free >= _FREE, "" if free >= _FREE else "messages lie there: make room")
+    return room(home.root, "messages lie there: make room")
 
 
 def _members(home: Home) -> Check:

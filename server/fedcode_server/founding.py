@@ -63,10 +63,8 @@ def found(root: Path, federation: str | None, hosts: Sequence[str]) -> list[Path
     if home.toml.exists():
         _check_same(home, federation, hosts)
     else:
-        _check_new(home)
-    for folder in (home.root, home.keys, home.state, home.runs, home.log):
-        if not folder.exists():
-            folder.mkdir(mode=0o700, parents=True)
+        home.check_new()
+    home.make()
     made += _keys(home, name)
     if not home.toml.exists():
         written = {key: json.dumps(value) for key, value in wanted.items()}
@@ -106,17 +104,6 @@ def _keys(home: Home, name: str) -> list[Path]:
         SigningKey.generate().save(key)
         made.append(key)
     return made
-
-
-def _check_new(home: Home) -> None:
-    """A folder that holds something else is not written into; what was left half-made is ours."""
-    ours = {"keys", "state", "runs", "log"}
-    try:
-        there = {path.name for path in home.root.iterdir()} if home.root.exists() else set()
-    except OSError as error:
-        raise ConfigError(f"{home.root} is no folder", "name a new one") from error
-    if others := sorted(there - ours):
-        raise ConfigError(f"{home.root} holds something else: {others[0]}", "name a new folder")
 
 
 def _check_same(home: Home, federation: str | None, hosts: Sequence[str]) -> None:

@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from cryptography import x509
 from pydantic import AfterValidator, Field
@@ -23,13 +22,10 @@ from fedcode.certificates import (
     load_key,
     pem,
 )
-from fedcode.errors import ConfigError
+from fedcode.folders import Folder
 from fedcode.signing import SigningKey
 from fedcode.storage import write_atomically
 from fedcode.strict import Amount, Count, Name, Positive, Strict, parsed, read
-
-VARIABLE = "FEDCODE_SERVER_HOME"
-"""Names the folder where `--home` does not."""
 
 HINT = "the comments in server.toml say what there is"
 
@@ -115,44 +111,18 @@ class ServerSettings(Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Home(Folder):
     """A coordinator's folder.
 
     Attributes:
         root: made by ``fedcode-server init``.
     """
 
-    root: Path
-
-    @classmethod
-    def find(cls, given: Path | None) -> Self:
-        """The folder of ``--home``, or of the environment, or this one.
-
-        Raises:
-            ConfigError: there is no coordinator's folder there.
-        """
-        made = cls(given or Path(os.environ.get(VARIABLE) or "."))
-        if not made.toml.is_file():
-            raise ConfigError(
-                f"{made.root} is no coordinator's folder",
-                f"name it: --home DIR, or {VARIABLE}; `fedcode-server init DIR` makes one",
-            )
-        return made
-
-    @property
-    def toml(self) -> Path:
-        """The settings."""
-        return self.root / "server.toml"
-
-    @property
-    def keys(self) -> Path:
-        """Keys and certificates."""
-        return self.root / "keys"
-
-    @property
-    def state(self) -> Path:
-        """Databases."""
-        return self.root / "state"
+    PROGRAM = "fedcode-server"
+    OWNER = "coordinator"
+    VARIABLE = "FEDCODE_SERVER_HOME"
+    SETTINGS = "server.toml"
+    PARTS = ("keys", "state", "runs", "log")
 
     @property
     def registry(self) -> Path:
@@ -163,11 +133,6 @@ class Home:
     def runs(self) -> Path:
         """A folder for each run."""
         return self.root / "runs"
-
-    @property
-    def log(self) -> Path:
-        """What the program says while it runs."""
-        return self.root / "log"
 
     def settings(self) -> ServerSettings:
         """What stands in ``server.toml``."""

@@ -13,14 +13,16 @@ import typer
 
 from fedcode.certificates import fingerprint, load_certificate
 from fedcode_client import joining
-from fedcode_client.home import VARIABLE, Home, make
+from fedcode_client.home import Home, make
 
 app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 InHome = Annotated[
     Path | None,
-    typer.Option("--home", metavar="DIR", help=f"The organization's folder; else {VARIABLE}, or ."),
+    typer.Option(
+        "--home", metavar="DIR", help=f"The organization's folder; else {Home.VARIABLE}, or ."
+    ),
 ]
 
 

@@ -20,14 +20,16 @@ from fedcode.certificates import Invitation
 from fedcode.report.table import NOTHING
 from fedcode_server.founding import found
 from fedcode_server.registry import Registry
-from fedcode_server.settings import VARIABLE, Home
+from fedcode_server.settings import Home
 
 app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 InHome = Annotated[
     Path | None,
-    typer.Option("--home", metavar="DIR", help=f"The coordinator's folder; else {VARIABLE}, or ."),
+    typer.Option(
+        "--home", metavar="DIR", help=f"The coordinator's folder; else {Home.VARIABLE}, or ."
+    ),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The member's name.")]
 Approve = Annotated[
