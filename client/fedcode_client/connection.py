@@ -24,9 +24,14 @@ from fedcode.services.enrolling import SERVICE
 from fedcode.services.serving import channel
 from fedcode_client.home import Home, joined
 
-IDEMPOTENT = [f"{SERVICE}/{name}" for name in ("Standing", "Offers", "Countersigned")]
+IDEMPOTENT = [f"{SERVICE}/{name}" for name in ("Standing", "Renew", "Offers", "Countersigned")]
 """Calls that are tried again while the coordinator cannot be reached."""
 
+_LOST = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,  # by a server that has just been stopped or replaced
+)
 _SECONDS, _READY = 20.0, 4.0
 _TRIES, _PAUSE = 4, 0.3
 
@@ -87,7 +92,7 @@ def _meaning(code: grpc.StatusCode, word: str, address: str) -> MembershipError:
         return MembershipError(
             "the coordinator has not approved us yet", "ask for it: fedcode-server approve"
         )
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+    if code in _LOST:
         return _silent(address)
     return MembershipError(
         f"the coordinator refuses: {code.name.lower().replace('_', ' ')}",

@@ -244,7 +244,7 @@ def channel(
         certificate: PEM, ours.
         server_name: what the server's certificate must name, if not the host of ``address``.
         idempotent: methods, ``package.Service/Method``, that are tried up to four times while the
-            server cannot be reached; others once.
+            server cannot be reached, or hands its port over; others once.
         deadline: seconds of a call that names no timeout.
         largest: bytes of a message, either way.
     """
@@ -283,7 +283,11 @@ def _options(largest: int, *, shared: bool) -> list[tuple[str, Any]]:
 
 
 def _retrying(methods: Sequence[str]) -> str:
-    """A service config: gRPC's own retries, with its own back-off, and for these methods only."""
+    """A service config: gRPC's own retries, with its own back-off, and for these methods only.
+
+    CANCELLED is what a server says that ends (:class:`Serving`) of a call that it has just been
+    sent; no servicer of ours says so.
+    """
     if not methods:
         return "{}"
     pairs = [method.split("/") for method in methods]
@@ -292,7 +296,7 @@ def _retrying(methods: Sequence[str]) -> str:
         "initialBackoff": "0.2s",
         "maxBackoff": "2s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     names = [{"service": service, "method": method} for service, method in pairs]
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})

@@ -43,7 +43,7 @@ from fedcode.errors import ConfigError, MembershipError
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.services import enrollment_pb2_grpc as stubs
 from fedcode.services import serving
-from fedcode.services.enrolling import enrol_request
+from fedcode.services.enrolling import SERVICE, enrol_request
 from fedcode.services.serving import channel, server
 from fedcode.signing import SigningKey
 from fedcode_client import joining
@@ -137,6 +137,10 @@ def held(home):
     }
 
 
+EVERY = [f"{SERVICE}/{name}" for name in vars(stubs.EnrollmentServicer) if name[0] != "_"]
+"""Methods that are tried again where the port has just been handed over."""
+
+
 def settled(opened) -> None:
     """Waits while the port is handed over."""
     with contextlib.suppress(grpc.FutureTimeoutError):
@@ -152,6 +156,7 @@ def as_invited(coordinator, ticket):
         ca=coordinator.home.authority().pem,
         key=key_pem(ticket.invitation.key),
         certificate=pem(ticket.invitation.certificate),
+        idempotent=EVERY,
     ) as opened:
         settled(opened)
         yield stubs.EnrollmentStub(opened)
@@ -159,7 +164,7 @@ def as_invited(coordinator, ticket):
 
 @contextlib.contextmanager
 def as_member(coordinator, holding):
-    with channel(f"localhost:{coordinator.port}", **holding) as opened:
+    with channel(f"localhost:{coordinator.port}", **holding, idempotent=EVERY) as opened:
         settled(opened)
         yield stubs.EnrollmentStub(opened)
 

@@ -203,6 +203,22 @@ def test_a_refusal_is_a_code_and_a_word(served) -> None:
     assert (error.code(), error.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "not yet")
 
 
+@pytest.mark.parametrize("code", [grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE])
+def test_what_may_be_asked_twice_is_where_a_server_has_ended(served, code) -> None:
+    """A call that reaches a server as it hands its port over is cancelled, unread."""
+
+    def refuse_once(_context):
+        if served.servicer.calls == 1:
+            raise Refused(code)
+        return messages.MemberStanding(member="acme")
+
+    served.servicer.does = refuse_once
+    assert refused(standing, served.port).code() is code
+    served.servicer.calls = 0
+    assert standing(served.port, idempotent=[STANDING.strip("/")]).member == "acme"
+    assert served.servicer.calls == 2
+
+
 def test_a_method_that_nobody_has_written_is_refused(served) -> None:
     with channel(f"localhost:{served.port}", ca=OURS.pem, **held_by()) as opened:
         error = refused(stubs.EnrollmentStub(opened).Leave, messages.LeaveRequest())
