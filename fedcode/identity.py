@@ -134,6 +134,23 @@ class Roster:
                 "ask for the rosters in between",
             )
 
+    def check_later(self, before: Roster) -> None:
+        """Whether this is of a later epoch; of those in between one may have seen none.
+
+        Who was left out of a roster, or declined to sign it, has not signed its epoch.
+
+        Raises:
+            ConfigError: it is not, or names another epoch before it than ``before``.
+        """
+        if self.epoch == before.epoch + 1:
+            self.check_follows(before)
+        if self.federation != before.federation or self.epoch <= before.epoch:
+            raise ConfigError(
+                f"epoch {self.epoch} of the roster is not later than epoch {before.epoch}, "
+                "which we have signed",
+                "was the coordinator set back to an older state?",
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Signatures:

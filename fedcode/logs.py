@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -45,6 +46,12 @@ def event(logger: logging.Logger, words: str, level: int = logging.INFO, **field
         fields: what JSON has; names, codes, digests and numbers, never an exception's text.
     """
     logger.log(level, words, extra={"fields": fields})
+
+
+def place(error: BaseException) -> str:
+    """Where an error was raised, file and line: of its words nothing is said."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
 class Lines(logging.Formatter):

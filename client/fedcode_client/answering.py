@@ -128,7 +128,7 @@ class Answering:
             accepted = self._desk.accepted()
             offers = {
                 offer.run: offer
-                for offer in self._desk.offers()
+                for offer in self._desk.offers(only_open=True)
                 if offer.state in ("offered", "running")
                 and accepted.get(offer.run) == offer.digests
             }

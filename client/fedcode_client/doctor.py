@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,12 +20,16 @@ from fedcode_client.home import Home
 from fedcode_client.joining import standing
 from fedcode_client.offers import Desk
 
+APART = 5.0
+"""Seconds; the coordinator's Flower takes no signature that is further ahead of its clock."""
+
 _SECONDS = 5.0
 
 
 def examine(home: Home) -> Iterator[Check]:
     """All checks."""
-    looks = (_settings, _keys, _certificate, _standing, _source, _account, _offers, _agent, _disk)
+    of_us = (_settings, _keys, _certificate, _standing, _clock)
+    looks = (*of_us, _source, _account, _offers, _agent, _disk)
     return examined(looks, home)
 
 
@@ -60,6 +65,25 @@ def _standing(home: Home) -> Check:
     return Check(f"the coordinator at {member.host} knows us as {found.member}, approved", True)
 
 
+def _clock(home: Home) -> Check:
+    before = time.time()
+    theirs = standing(home).clock / 1000
+    return apart(before - theirs, time.time() - theirs)
+
+
+def apart(least: float, most: float) -> Check:
+    """Of two clocks: ours is at least and at most so many seconds ahead of the coordinator's."""
+    nearest = least if least > 0 else min(most, 0.0)
+    if abs(nearest) <= APART:
+        return Check("our clock is the coordinator's, within some seconds", True)
+    word = "ahead of" if nearest > 0 else "behind"
+    return Check(
+        f"our clock is {abs(nearest):,.0f} s {word} the coordinator's",
+        False,
+        "set both by a time server: requests that seem to be from another time are refused",
+    )
+
+
 def _source(home: Home) -> Check:
     source = home.settings().source
     if source is None:
@@ -83,7 +107,7 @@ def _account(home: Home) -> Check:
 
 def _offers(home: Home) -> Check:
     desk = Desk(home)
-    found, accepted = desk.offers(), desk.accepted()
+    found, accepted = desk.offers(only_open=True), desk.accepted()
     waiting = [o.run for o in found if o.state == "offered" and o.run not in accepted]
     if waiting:
         hint = f"fedcode-client accept {waiting[0]}"

@@ -113,14 +113,17 @@ class Desk:
     def __init__(self, home: Home) -> None:
         self.home, self.membership = home, home.membership()
 
-    def offers(self) -> list[Offer]:
-        """All that we are asked for; what cannot be read is left out.
+    def offers(self, *, only_open: bool = False) -> list[Offer]:
+        """What we are asked for, and the last runs that are over; what cannot be read is left out.
+
+        Args:
+            only_open: no runs that are over.
 
         Raises:
             MembershipError: the coordinator cannot be reached, or does not let us in.
         """
         with self._calling() as stub:
-            found = stub.Offers(messages.OffersRequest()).offers
+            found = stub.Offers(messages.OffersRequest(open=only_open)).offers
         readable = []
         for one in found:
             try:
@@ -180,8 +183,9 @@ class Desk:
         if said.exists() and json.loads(said.read_text(encoding="utf-8")) != _settings(offer):
             raise ConfigError("the settings are not those that we said yes to", _OTHERS)
         known = self.known_roster()
-        if known is not None and known.digest() != roster.digest():
-            roster.check_follows(known)
+        signed = self.accepted().get(offer.run) == offer.digests
+        if known is not None and not signed and known.digest() != roster.digest():
+            roster.check_later(known)
 
     def accept(self, offer: Offer) -> None:
         """Signs all agreements of an offer that was checked and that a person has said yes to.

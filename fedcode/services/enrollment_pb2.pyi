@@ -43,14 +43,16 @@ class StandingRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class MemberStanding(_message.Message):
-    __slots__ = ("member", "state", "expires")
+    __slots__ = ("member", "state", "expires", "clock")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
     member: str
     state: str
     expires: int
-    def __init__(self, member: _Optional[str] = ..., state: _Optional[str] = ..., expires: _Optional[int] = ...) -> None: ...
+    clock: int
+    def __init__(self, member: _Optional[str] = ..., state: _Optional[str] = ..., expires: _Optional[int] = ..., clock: _Optional[int] = ...) -> None: ...
 
 class LeaveRequest(_message.Message):
     __slots__ = ()
@@ -61,8 +63,10 @@ class LeaveReply(_message.Message):
     def __init__(self) -> None: ...
 
 class OffersRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("open",)
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    open: bool
+    def __init__(self, open: _Optional[bool] = ...) -> None: ...
 
 class OfferList(_message.Message):
     __slots__ = ("offers",)

@@ -68,10 +68,6 @@ class SuperLink:
         """The node of a member, whose key, PEM, is accepted from now on."""
         return self._store.node(node_key, name)
 
-    def expel(self, node_key: bytes) -> None:
-        """No request with this key is accepted any more."""
-        self._store.remove(node_key)
-
     def online(self, nodes: Iterable[int]) -> frozenset[int]:
         """Those of ``nodes`` whose heartbeats arrive."""
         found = self._store.seen(list(nodes))

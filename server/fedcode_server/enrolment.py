@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any, NoReturn
 
@@ -106,7 +107,10 @@ class Enrolment(stubs.EnrollmentServicer):
         """How the member that calls stands."""
         member = self.caller(context)
         return messages.MemberStanding(
-            member=member.name, state=member.state, expires=member.expires
+            member=member.name,
+            state=member.state,
+            expires=member.expires,
+            clock=time.time_ns() // 1_000_000,
         )
 
     def Leave(self, _request: messages.LeaveRequest, context: Any) -> messages.LeaveReply:

@@ -15,18 +15,20 @@ import grpc
 
 from fedcode.agreement import SignedAgreement
 from fedcode.errors import PrivacyError
+from fedcode.logs import event
 from fedcode.services import enrollment_pb2 as messages
 from fedcode.services.serving import Refused
 from fedcode.signing import canonical
-from fedcode_server.register import DECLINED, OFFERED, Row, Runs
+from fedcode_server.register import DECLINED, OFFERED, OPEN, Row, Runs
 from fedcode_server.registry import Member, Registry
-from fedcode_server.runs import RunFolder
+from fedcode_server.runs import UNREADABLE, RunFolder
 from fedcode_server.settings import Home
 from fedcode_server.witness import Witness, Witnessing
 
 logger = logging.getLogger(__name__)
 
 _PIECE = 1 << 20
+_LAST = 20  # runs that are over
 
 
 class Services(Witnessing):
@@ -37,13 +39,29 @@ class Services(Witnessing):
         self._runs = runs
         self.witness = Witness(registry.database, home.signing_key())
 
-    def Offers(self, _request: messages.OffersRequest, context: Any) -> messages.OfferList:
-        """The runs whose rosters name who calls."""
+    def Offers(self, request: messages.OffersRequest, context: Any) -> messages.OfferList:
+        """The runs whose rosters name who calls: the open ones, and the last that are over."""
         member = self.approved(context)
-        found = [(row, self._agreements(row)) for row in self._runs.all()]
-        return messages.OfferList(
-            offers=[self._offer(row, signed) for row, signed in found if _concern(signed, member)]
-        )
+        rows = self._runs.all()
+        over = [] if request.open else [row for row in rows if row.state not in OPEN]
+        shown = {row.name for row in over[-_LAST:]}
+        found = [row for row in rows if row.state in OPEN or row.name in shown]
+        return messages.OfferList(offers=self._offers(found, member))
+
+    def _offers(self, rows: Sequence[Row], member: Member) -> Iterator[messages.Offer]:
+        for row in rows:
+            try:
+                signed = self._agreements(row)
+                if _concern(signed, member):
+                    yield self._offer(row, signed)
+            except UNREADABLE as error:  # the others' rounds go on
+                event(
+                    logger,
+                    "run cannot be read",
+                    logging.ERROR,
+                    run=row.name,
+                    error=type(error).__name__,
+                )
 
     def Answer(self, request: messages.AnswerRequest, context: Any) -> messages.AnswerReply:
         """Takes a member's signatures; or that it declines, which ends the offer."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fedcode.agreement import SignedAgreement
-from fedcode.errors import PrivacyError, RunError
+from fedcode.errors import FedcodeError, PrivacyError, RunError
 from fedcode.federation import Federation, check
 from fedcode.identity import Roster
 from fedcode.rounds.checkpoints import load_state, save_state
@@ -21,6 +21,9 @@ from fedcode.rounds.record import RoundRecord
 from fedcode.start import PUBLIC, Start, expected_agreement, file_of
 from fedcode.storage import append_line, write_atomically, write_json
 from fedcode.weights import save_tensors
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, FedcodeError)
+"""What reading a folder raises that somebody has damaged."""
 
 ROUNDS, TRANSCRIPT, WEIGHTS = "rounds.jsonl", "transcript.jsonl", "weights.safetensors"
 

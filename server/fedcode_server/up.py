@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from fedcode.agreement import Agreement
 from fedcode.certificates import common_name
 from fedcode.errors import FedcodeError, Interrupted, RunError
-from fedcode.logs import event
+from fedcode.logs import event, place
 from fedcode.rounds.coordinator import Outcome
 from fedcode.storage import alone
 from fedcode.transport.front import Front, Listener
@@ -29,7 +29,7 @@ from fedcode_server.offers import Services
 from fedcode_server.register import FAILED, FINISHED, OFFERED, RUNNING, STOPPED, Row, Runs
 from fedcode_server.registry import Registry
 from fedcode_server.rounds import Carrying, Present
-from fedcode_server.runs import RunFolder
+from fedcode_server.runs import UNREADABLE, RunFolder
 from fedcode_server.settings import Home
 
 logger = logging.getLogger(__name__)
@@ -156,6 +156,10 @@ class Process:
                     raise
                 event(logger, "cannot write", logging.ERROR, error=type(error).__name__)
                 self._stop.wait(_AGAIN)
+            except Exception as error:
+                found = {"error": type(error).__name__, "at": place(error)}
+                event(logger, "rounds have ended", logging.CRITICAL, **found)
+                raise
             self._stop.wait(_LOOK)
 
     def _next(self) -> Row | None:
@@ -165,7 +169,18 @@ class Process:
         if begun:
             return begun[0]
         offered = [row for row in rows if row.state == OFFERED]
-        return next((row for row in offered if not self._folder(row).missing()), None)
+        return next((row for row in offered if self._signed(row)), None)
+
+    def _signed(self, row: Row) -> bool:
+        """Whether everybody has signed; a run that cannot be read has failed."""
+        try:
+            return not self._folder(row).missing()
+        except UNREADABLE as error:
+            if _no_room(error):
+                raise
+            self.runs.move(row.name, FAILED, f"its folder cannot be read: {type(error).__name__}")
+            event(logger, "run ended", logging.ERROR, run=row.name, state=FAILED)
+            return False
 
     def _one(self, row: Row) -> None:
         """Carries one run out, whatever becomes of it."""

@@ -80,7 +80,6 @@ def two(net: Network) -> Iterator[tuple[Raw, Raw]]:
         with contextlib.suppress(httpx.HTTPError):
             one.calls.deactivate()
         one.calls.close()
-        net.link.expel(one.public)
 
 
 class Asking(threading.Thread):

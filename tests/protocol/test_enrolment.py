@@ -46,7 +46,7 @@ from fedcode.services import serving
 from fedcode.services.enrolling import SERVICE, enrol_request
 from fedcode.services.serving import channel, server
 from fedcode.signing import SigningKey
-from fedcode_client import joining
+from fedcode_client import doctor, joining
 from fedcode_client.connection import NotAccepted, connect
 from fedcode_client.home import Home as OurHome
 from fedcode_client.home import make
@@ -863,6 +863,47 @@ def test_refusals_are_one_line_and_a_hint(typed, coordinator, acme, line) -> Non
         p: before[p] for p in before if "sqlite" not in p.name
     }
     assert not (coordinator.home.root.parent / "new").exists()
+
+
+def test_a_doctor_sees_all_that_is_not_as_it_should_be(
+    typed, coordinator, acme, monkeypatch
+) -> None:
+    joining.join(acme, coordinator.ticket("acme"))
+    (acme.keys / "tls.key").chmod(0o644)
+    code, out, err = typed("fedcode-client doctor --home acme")
+    assert (code, err) == (1, "")
+    lines = out.splitlines()
+    assert "BAD  the coordinator at localhost has us as pending" in lines
+    assert "     hint: fedcode-server approve acme, there" in lines
+    assert "BAD  others can read acme/keys/tls.key" in lines
+    assert "     hint: chmod 600 acme/keys/tls.key" in lines
+    assert "BAD  client.toml names no source" in lines
+    assert "BAD  the agent is not up" in lines
+    assert "ok   our clock is the coordinator's, within some seconds" in lines
+    coordinator.registry.approve(["acme"])
+    (acme.keys / "tls.key").chmod(0o600)
+    found = json.loads(typed("fedcode-client doctor --home acme --json")[1])
+    good = {one["what"]: one["good"] for one in found}
+    assert good["the coordinator at localhost knows us as acme, approved"]
+    assert good["keys: there, and readable for their owner alone"]
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "said"),
+    [
+        (-0.2, 0.4, None),
+        (4.0, 4.5, None),
+        (-4.5, -4.0, None),
+        (-90.0, 0.5, None),  # a slow answer says little
+        (6.2, 6.4, "our clock is 6 s ahead of the coordinator's"),
+        (-7200.3, -7200.2, "our clock is 7,200 s behind the coordinator's"),
+    ],
+)
+def test_clocks_that_are_apart(least, most, said) -> None:
+    """More than five seconds ahead, and the coordinator takes no request (tests/contract)."""
+    found = doctor.apart(least, most)
+    assert found.good == (said is None)
+    assert said is None or (found.what == said and "time server" in found.hint)
 
 
 def test_keys_that_are_missing_are_not_made_anew(typed, coordinator) -> None:

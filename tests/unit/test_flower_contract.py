@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from packaging.version import Version
 
 from fedcode.transport.front import CALLS
+from fedcode_client import doctor
 
 CALLED = {
     "flwr.supernode.fleet_http_client:FleetHttpClient.ActivateNode": ["request"],
@@ -147,6 +148,13 @@ def test_node_authentication_signs_every_call() -> None:
     names = import_module("flwr.supercore.constant")
     assert names.FLEET_HTTP_PUBLIC_KEY_HEADER
     assert names.FLEET_HTTP_SIGNATURE_HEADER
+
+
+def test_clocks_may_be_apart_by_what_a_doctor_says() -> None:
+    """A signature from more than so many seconds ahead is refused; one from before, later."""
+    constants = import_module("flwr.common.constant")
+    assert constants.SYSTEM_TIME_TOLERANCE == doctor.APART
+    assert constants.TIMESTAMP_TOLERANCE > doctor.APART
 
 
 def test_a_message_is_a_chain_of_three_objects() -> None:

@@ -139,6 +139,24 @@ def test_epochs_chain() -> None:
             later.check_follows(before)
 
 
+def test_who_was_left_out_of_an_epoch_takes_a_later_one() -> None:
+    second = ROSTER.following(ROSTER.members[:2])
+    third = second.following(ROSTER.members)
+    second.check_later(ROSTER)
+    third.check_later(ROSTER)
+    elsewhere = dataclasses.replace(ROSTER, federation="other")
+    for later, before in (
+        (ROSTER, ROSTER),
+        (ROSTER, second),
+        (second, third),
+        (third, elsewhere),
+        (second, dataclasses.replace(ROSTER, members=ROSTER.members[1:])),
+        (dataclasses.replace(second, previous="00" * 32), ROSTER),
+    ):
+        with pytest.raises(ConfigError, match=r"does not follow|is not later"):
+            later.check_later(before)
+
+
 def test_a_key_is_asked_of_those_in_the_roster() -> None:
     assert ROSTER.key("acme") == key_of(1, "acme").public
     with pytest.raises(KeyError):

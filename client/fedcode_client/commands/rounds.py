@@ -174,10 +174,16 @@ def _show(offer: Offer, desk: Desk) -> None:
     table.add_column("key", no_wrap=True)
     before = dict(known.members) if known else {}
     for name, key in roster.members:
-        changed = known is not None and before.get(name) != key
-        table.add_row(name, key + (" (new)" if changed else ""))
+        note = ""
+        if known is not None and name not in before:
+            note = " (new member)"
+        elif known is not None and before[name] != key:
+            note = " (ANOTHER KEY than the one that we signed before)"
+        table.add_row(name, key + note)
     table.add_row("coordinator", roster.coordinator)
     console.print(table)
+    if gone := sorted(set(before) - set(roster.names)):
+        console.print(f"no more in it: {', '.join(gone)}")
     console.print(_tasks(offer))
     for task in federation.tasks:
         console.print(f"{task.name} sends {leaving(task.training)}", soft_wrap=True)

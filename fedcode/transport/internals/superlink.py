@@ -99,14 +99,8 @@ class LinkStore:
             return known
         return self._state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, public_key, 0, name=name)
 
-    def remove(self, public_key: bytes) -> None:
-        """Ends a node for good: its key is not accepted any more."""
-        known = self._state.get_node_id_by_public_key(public_key)
-        if known is not None:
-            self._state.delete_node(NOOP_FLWR_AID, known)
-
     def seen(self, nodes: list[int]) -> dict[int, NodeSeen]:
-        """What is known of ``nodes``; those that were removed are not there."""
+        """What is known of ``nodes``, of each that is registered."""
         found = self._state.get_node_info(node_ids=nodes)
         return {
             one.node_id: NodeSeen(one.status == ONLINE, str(one.last_activated_at))
