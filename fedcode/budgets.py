@@ -44,21 +44,20 @@ def budget(
     return calibrate(cap, federation.privacy.delta, plans).filter
 
 
-def budget_of(
-    federation: Federation, organization: OrganizationSettings, account: Filter
-) -> Filter:
-    """What a federation may spend of an account, whose order is fixed: for the lower cap.
+def permitted_rounds(
+    federation: Federation, organization: OrganizationSettings, calibration: Calibration
+) -> dict[str, int]:
+    """How many rounds of each task one organization may be charged for, whatever else it could pay.
 
-    Args:
-        federation: the whole file.
-        organization: a member.
-        account: the budget of its account.
-
-    Raises:
-        ConfigError: the cap buys nothing at the account's order.
+    There ends what the federation promises it: the ε of its cap at the federation's own δ. The
+    account that pays may have another δ, another order, and be opened for much more: it lasts for
+    years, and pays for other federations.
     """
-    epsilon = min(federation.cap(organization), account.epsilon)
-    return Filter.for_budget(epsilon, account.delta, account.order)
+    own = budget(federation, organization, calibration)
+    return {
+        task.name: rounds_covered(task, noise, own)
+        for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +106,9 @@ def shortfalls(federation: Federation, calibration: Calibration) -> list[Shortfa
     """The members that would stop before the end, by public numbers alone."""
     found = []
     for member in federation.members:
-        own = budget(federation, member, calibration)
-        for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
-            covered = rounds_covered(task, noise, own)
+        permitted = permitted_rounds(federation, member, calibration)
+        for task in federation.tasks:
+            covered = permitted[task.name]
             if covered < task.rounds:
                 found.append(
                     Shortfall(member.name, federation.cap(member), task.name, covered, task.rounds)

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent / "unit"))
 
 from officers import open_real
 
-from fedcode.budgets import allowance, budget_of
+from fedcode.budgets import calibrated, permitted_rounds
 from fedcode.certificates import Invitation
 from fedcode.federation import Federation, check
 from fedcode.privacy.ledger import BudgetLedger
@@ -142,16 +142,19 @@ class Organization:
         """Members whose training is noise."""
         made = {}
         for signed in offer.agreements:
-            agreed, settings = signed.agreement, offer.federation.task(signed.agreement.task)
-            budget = self.ledger.account(ASSET).budget
-            filter_ = budget_of(offer.federation, offer.federation.member(self.name), budget)
+            agreed, federation = signed.agreement, offer.federation
+            permitted = permitted_rounds(
+                federation, federation.member(self.name), calibrated(federation)
+            )
             policy = agreed.policy
+            step = (policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round)
+            cost = self.ledger.account(ASSET).budget.cost(*step)
             member = Member(
                 self.name,
                 ASSET,
                 agreed,
-                filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
-                allowance(settings, filter_),
+                cost,
+                permitted[agreed.task] * cost.nano,
                 self.ledger,
                 Noise(policy, agreed.training.nominal_batch, self.journal),
                 self.home.signing_key(),

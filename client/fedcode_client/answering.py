@@ -179,10 +179,11 @@ class Answering:
         refusal = Refusal(_NOBODY, 1, self._desk.membership.member, code)
         return encode(sign(refusal, self._home.signing_key()))
 
-    def _refused(self, code: RefusalCode) -> None:
+    def _refused(self, code: RefusalCode, why: str = "") -> None:
         refused = self.counts.refused
         refused[code] = refused.get(code, 0) + 1
-        event(logger, "refused", logging.WARNING, code=str(code))
+        words = {"why": why} if why else {}
+        event(logger, "refused", logging.WARNING, code=str(code), **words)
 
     def _note(self, member: Member, digest: str) -> None:
         """What an answer was, for our own people; a proof of misbehaviour is kept whole."""
@@ -191,9 +192,9 @@ class Answering:
             self.counts.answered += 1
             event(logger, "answered", agreement=digest[:12])
             return
-        self._refused(code)
+        self._refused(code, member.why)
         if member.error is not None:
-            event(logger, "failed", logging.ERROR, error=type(member.error).__name__)
+            event(logger, "failed", logging.ERROR, why=_words(member.error))
             if isinstance(member.error, LedgerDamaged):
                 raise member.error
         if isinstance(member.objection, Misbehaviour):

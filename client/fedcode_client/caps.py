@@ -45,10 +45,17 @@ class Signed:
         return asdict(self)
 
 
-def with_cap(force: OrganizationPolicy, epsilon: float) -> OrganizationPolicy:
+def with_cap(
+    force: OrganizationPolicy, epsilon: float, per_30_days: float | None = None
+) -> OrganizationPolicy:
     """The version that follows ``force``: the same but for the cap on everything.
 
     Caps for a purpose and for 30 days that would be above it come down to it.
+
+    Args:
+        force: the policy in force.
+        epsilon: the new cap.
+        per_30_days: the new one for 30 days, where it is to be another, too.
 
     Raises:
         ConfigError: it is no cap.
@@ -58,8 +65,8 @@ def with_cap(force: OrganizationPolicy, epsilon: float) -> OrganizationPolicy:
     values["version"] = force.version + 1
     caps["epsilon"] = epsilon
     caps["purposes"] = {purpose: min(cap, epsilon) for purpose, cap in caps["purposes"].items()}
-    if caps["per_30_days"] is not None:
-        caps["per_30_days"] = min(caps["per_30_days"], epsilon)
+    window = per_30_days or caps["per_30_days"]
+    caps["per_30_days"] = None if window is None else min(window, epsilon)
     try:
         return OrganizationPolicy.model_validate(values)
     except ValueError as error:

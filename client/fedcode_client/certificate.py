@@ -205,6 +205,8 @@ def _part(
         "noise_multiplier": agreed.noise_multiplier,
         "sampling_rate": agreed.training.sampling_rate,
         "steps_per_round": agreed.training.steps_per_round,
+        "members": list(agreed.roster.names),
+        "rounds": agreed.rounds,
         "rounds_charged": len({one.round for one in own}),
         "charges": len(own),
         "epsilon_local": _local(own, agreed.delta),

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcode.budgets import budget, budget_of, calibrated, rounds_covered
+from fedcode.budgets import calibrated, permitted_rounds
 from fedcode.corpus import asset_of
 from fedcode.corpus import register as registered
 from fedcode.errors import CorpusError
 from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
-from fedcode.privacy.ledger import Account, BudgetLedger, Ledger
+from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, PrivacyUnit, units
 from fedcode_client.ours import Ours, StartFiles
@@ -107,7 +107,6 @@ def preview(
     name: str,
     ours: Ours,
     files: StartFiles | None = None,
-    account: Account | None = None,
     memory_mib: int | None = None,
 ) -> Preview:
     """What the federation would ask of our code. Nothing is charged, kept or sent.
@@ -118,7 +117,6 @@ def preview(
         ours: our code.
         files: what training starts from: only with them is it known how long it takes, and which of
             our code is public.
-        account: that would pay; if None, one that is made for this federation.
         memory_mib: for the tensors of a step.
 
     Raises:
@@ -130,9 +128,7 @@ def preview(
     train = ours.trained_on(federation, public)
     population = len(units(train.records(), unit))
     calibration = calibrated(federation)
-    own = budget(federation, member, calibration)
-    if account is not None:
-        own = budget_of(federation, member, account.budget)
+    permitted = permitted_rounds(federation, member, calibration)
     tasks: list[TaskPreview] = []
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
@@ -144,7 +140,7 @@ def preview(
             TaskPreview(
                 task.name,
                 task.rounds,
-                rounds_covered(task, noise, own),
+                permitted[task.name],
                 population * training.sampling_rate,
                 noise,
                 epsilon({step: taken}, privacy.delta),

@@ -16,6 +16,9 @@ from fedcode.certificates import load_certificate
 from fedcode.checks import Check, examined, private, room
 from fedcode.corpus import asset_of
 from fedcode.privacy.ledger import BudgetLedger
+from fedcode.services.enrollment_pb2_grpc import EnrollmentStub
+from fedcode_client import witness
+from fedcode_client.connection import asking, connect
 from fedcode_client.home import Home
 from fedcode_client.joining import standing
 from fedcode_client.offers import Desk
@@ -29,7 +32,7 @@ _SECONDS = 5.0
 def examine(home: Home) -> Iterator[Check]:
     """All checks."""
     of_us = (_settings, _keys, _certificate, _standing, _clock)
-    looks = (*of_us, _source, _account, _offers, _agent, _disk)
+    looks = (*of_us, _source, _account, _ledger, _offers, _agent, _disk)
     return examined(looks, home)
 
 
@@ -103,6 +106,19 @@ def _account(home: Home) -> Check:
     if account is None:
         return Check("our code has no account", False, "fedcode-client budget create")
     return Check(f"account: ε ≤ {account.budget.epsilon:g} for a {account.unit}", True)
+
+
+def _ledger(home: Home) -> Check:
+    """Whether its rows chain, and it has what the coordinator has countersigned."""
+    path = home.ledger / "ledger.sqlite"
+    if home.settings().budget is not None or not path.exists():
+        return Check("the ledger is not here: nothing to check of it", True)
+    member = home.membership()
+    with BudgetLedger.open(path, read_only=True) as ledger:
+        rows = ledger.verify()
+        with connect(home) as opened, asking(member.address):
+            witness.check(ledger, EnrollmentStub(opened), member.coordinator)
+    return Check(f"the ledger: {rows:,} rows in order, no countersigned head is missing", True)
 
 
 def _offers(home: Home) -> Check:

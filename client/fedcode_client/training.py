@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from fedcode.agreement import SignedAgreement
-from fedcode.budgets import allowance, budget_of
+from fedcode.budgets import calibrated, permitted_rounds
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import ConfigError, PrivacyError
 from fedcode.federation import Federation, TaskSettings, TrainingSettings
@@ -81,7 +81,9 @@ def member(
             f"{ours.source} has no account in the ledger", "fedcode-client budget create"
         )
     policy = agreed.policy
-    filter_ = budget_of(federation, organization, account.budget)
+    rounds = permitted_rounds(federation, organization, calibrated(federation))[agreed.task]
+    step = (policy.noise_multiplier, policy.sampling_rate)
+    cost = account.budget.cost(*step, policy.steps_per_round)
     trainer = private_learner(task, start, own(settings.training, memory_mib)).trainer(
         records, policy, _secret
     )
@@ -89,8 +91,8 @@ def member(
         name,
         account.asset,
         agreed,
-        filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
-        allowance(settings, filter_),
+        cost,
+        rounds * cost.nano,
         ledger,
         trainer,
         key,

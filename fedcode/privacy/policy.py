@@ -31,7 +31,8 @@ class PrivacyPolicy:
         sampling_rate: q, the probability with which a unit takes part in a step (Poisson).
         steps_per_round: K, noised sums per release.
         delta: δ of the guarantee.
-        max_epsilon: the largest ε that an account may be opened for.
+        max_epsilon: the ε that is promised to each who takes part; the number of rounds keeps it,
+            however much the account that pays for them was opened for.
     """
 
     unit: PrivacyUnit

@@ -112,6 +112,7 @@ class Member:
     Attributes:
         error: why the last ``failed`` was answered, for the organization's own eyes.
         refused: the code that was answered last; None if it was no refusal.
+        why: what the ledger said, where it was the budget or the policy; our own eyes' as well.
         objection: what was wrong with the last message that did not fit the secure sum; a
             :class:`~fedcode.errors.Misbehaviour` names the culprit, has the evidence, and stays
             until there is another one.
@@ -151,6 +152,7 @@ class Member:
         self.asset = asset
         self.error: Exception | None = None
         self.refused: RefusalCode | None = None
+        self.why = ""
         self.objection: SecureSumError | None = None
         self.confirmed: Callable[[dict[str, Any]], None] = lambda _proof: None
         self._agreement = agreement
@@ -173,7 +175,7 @@ class Member:
 
     def answer(self, data: bytes) -> bytes:
         """The bytes of an answer, or of a refusal that says no more than a code."""
-        number, self.refused = 1, None
+        number, self.refused, self.why = 1, None, ""
         try:
             message = self._read(data)
             number = message.round
@@ -181,10 +183,10 @@ class Member:
                 return self._answer(message, hashlib.sha256(data).hexdigest())
         except _Refused as refused:
             code = refused.code
-        except BudgetExhausted:
-            code = RefusalCode.BUDGET
-        except PolicyRefusal:
-            code = RefusalCode.POLICY
+        except BudgetExhausted as error:
+            code, self.why = RefusalCode.BUDGET, str(error)
+        except PolicyRefusal as error:
+            code, self.why = RefusalCode.POLICY, str(error)
         except OutOfRange:
             code = RefusalCode.RANGE
         except SecureSumError as error:
@@ -329,7 +331,6 @@ class Member:
         for name, wanted, ours in (
             ("key", dict(agreed.roster.members).get(self.name), self._key.public),
             ("unit", agreed.unit, account.unit),
-            ("delta", agreed.delta, account.budget.delta),
             ("noise_multiplier", agreed.noise_multiplier, cost.noise_multiplier),
             ("sampling_rate", training.sampling_rate, cost.sampling_rate),
             ("steps", training.steps_per_round, cost.steps),

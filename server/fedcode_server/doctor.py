@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fedcode.certificates import hosts_of, load_certificate
 from fedcode.checks import Check, examined, private, room
@@ -61,16 +62,23 @@ def _members(home: Home) -> Check:
     return Check(f"{approved} approved members", True)
 
 
-def _process(home: Home) -> Iterator[Check]:
-    listen = home.settings().listen
+def health(home: Home) -> dict[str, Any] | None:
+    """What the coordinator's process says of itself, if it is up and well."""
     try:
-        url = f"http://127.0.0.1:{listen.local}/health"
+        url = f"http://127.0.0.1:{home.settings().listen.local}/health"
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-            health = json.load(answer)
+            found: dict[str, Any] = json.load(answer)
     except (OSError, ValueError):
+        return None
+    return found
+
+
+def _process(home: Home) -> Iterator[Check]:
+    listen, found = home.settings().listen, health(home)
+    if found is None:
         yield Check("it is not up, or not healthy", False, "fedcode-server up; see log/server.log")
         return
-    there = ", ".join(health["online"]) or "nobody"
+    there = ", ".join(found["online"]) or "nobody"
     yield Check(f"it is up; online: {there}", True)
     for name, port in (("enrolment", listen.enrolment), ("rounds", listen.fleet)):
         yield _refuses(name, listen.address, port, home.keys / "ca.crt")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -171,6 +171,22 @@ class RunFolder:
         """The lines of all rounds so far."""
         return _lines(self.path / ROUNDS)
 
+    def verdict(self) -> tuple[bool, str]:
+        """Whether a run that has come to its end has trained anything of each task, and a note.
+
+        The note names rounds without a total, and of a task without any why members were not in it.
+        """
+        notes, good, done = [], True, self.done()
+        for task in self.federation().tasks:
+            lines = [line for line in done if line["task"] == task.name]
+            whole = sum(line["changed"] for line in lines)
+            if whole == 0:
+                good = False
+                notes.append(f"{task.name}: no round had a total{_why(lines)}")
+            elif whole < len(lines):
+                notes.append(f"{task.name}: {whole} of {len(lines)} rounds had a total")
+        return good, "; ".join(notes)
+
     def _cut(self, task: str, number: int) -> None:
         """Forgets the lines of rounds after ``number``: they will be written again."""
         for name in (ROUNDS, TRANSCRIPT):
@@ -179,6 +195,12 @@ class RunFolder:
             if len(kept) < len(before):
                 text = "".join(f"{json.dumps(one, sort_keys=True)}\n" for one in kept)
                 write_atomically(self.path / name, text.encode())
+
+
+def _why(lines: Sequence[Mapping[str, Any]]) -> str:
+    """The last words of each member that was left out."""
+    said = {name: why for line in lines for name, why in line["refusals"].items()}
+    return f" ({', '.join(f'{name}: {said[name]}' for name in sorted(said))})" if said else ""
 
 
 def _line(outcome: Outcome, sums: list[dict[str, Any]]) -> dict[str, Any]:

@@ -201,6 +201,8 @@ class Process:
         state, note = FINISHED, ""
         try:
             carrying.run()
+            good, note = self._folder(row).verdict()
+            state = FINISHED if good else FAILED
         except Interrupted:
             if self._stop.is_set() or not self._to_be_stopped(row):
                 return  # it is gone on with: by the next process, or at once

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedcode.budgets import allowance, budget_of
+from fedcode.budgets import calibrated, permitted_rounds
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.release import ClippedSum, GaussianMechanism
 from fedcode.rounds.member import Member
@@ -57,12 +57,11 @@ def member(folder, federation, signed, _files, ours, ledger, key, name, *, memor
     """As ``fedcode_client.training.member``; ``folder`` is bound by who puts this in its place."""
     signed.check()
     agreed = signed.agreement
-    settings, policy = federation.task(agreed.task), agreed.policy
-    account = ledger.account(ours.asset)
-    filter_ = budget_of(federation, federation.member(name), account.budget)
-    cost = filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round)
-    trainer = Keeping(folder, agreed)
-    most = allowance(settings, filter_)
+    policy, account = agreed.policy, ledger.account(ours.asset)
+    permitted = permitted_rounds(federation, federation.member(name), calibrated(federation))
+    step = (policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round)
+    cost, trainer = account.budget.cost(*step), Keeping(folder, agreed)
+    most = permitted[agreed.task] * cost.nano
     return Member(name, account.asset, agreed, cost, most, ledger, trainer, key)
 
 

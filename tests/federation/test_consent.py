@@ -173,7 +173,6 @@ def test_what_the_policy_does_not_permit_is_refused_and_costs_nothing(changes, m
     ("changes", "what"),
     [
         ({"unit": "author"}, "unit is author in the agreement, and function here"),
-        ({"delta": 1e-6}, "delta is 1e-06"),
         ({"noise_multiplier": 50.0}, "noise_multiplier is 50.0"),
         ({"training": TrainingSettings(sampling_rate=0.01)}, "sampling_rate is 0.01"),
         ({"training": TrainingSettings(sampling_rate=0.5, steps_per_round=2)}, "steps is 2"),

@@ -10,11 +10,12 @@ import pytest
 from agents import NAMES, ledgers, made_run
 
 from fedcode.agreement import SignedAgreement
-from fedcode.budgets import allowance, budget_of, calibrated
+from fedcode.budgets import calibrated, permitted_rounds
 from fedcode.corpus import digest_of, save_public
 from fedcode.corpus.labels import InjectedBugs
-from fedcode.errors import ConfigError, CorpusError, PrivacyError, RunError
+from fedcode.errors import BudgetExhausted, ConfigError, CorpusError, PrivacyError, RunError
 from fedcode.federation import check
+from fedcode.privacy.accountant import epsilon as spent
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.record import Corpus, PrivacyUnit
@@ -23,7 +24,7 @@ from fedcode.simulation import jobs
 from fedcode.simulation.arms import Arm, Bench, Noise
 from fedcode.simulation.dataset import load as load_data
 from fedcode.simulation.jobs import Job, learner_of
-from fedcode.start import PUBLIC, Start
+from fedcode.start import PUBLIC, Start, expected_agreement
 from fedcode.training import learner
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
@@ -355,17 +356,54 @@ def test_start_files_that_name_several_corpora_are_refused(run, tmp_path) -> Non
 # What it may cost.
 
 
-def test_an_account_pays_at_its_own_order_and_for_the_lower_cap(run) -> None:
+@pytest.mark.parametrize("epsilon", [8.0, 20.0, 3.0])
+def test_an_account_pays_at_its_own_order_for_the_rounds_that_are_permitted(run, epsilon) -> None:
+    """However much it was opened for: the federation's cap is kept by the number of rounds."""
     organization = run.federation.member("alpha")
-    for epsilon, expected in ((20.0, 8.0), (3.0, 3.0)):
-        ledger = ledgers(run, 6.0, epsilon=epsilon)["alpha"]
-        account = ledger.account(run.ours["alpha"].asset)
-        own = budget_of(run.federation, organization, account.budget)
-        assert (own.order, own.epsilon) == (6.0, expected)
-        one = made(run, "alpha", ledger)
-        assert one._cost.order == 6.0
-        assert one._allowance == allowance(run.federation.tasks[0], own)
-        assert one._allowance <= account.budget.budget_nano
+    permitted = permitted_rounds(run.federation, organization, calibrated(run.federation))
+    ledger = ledgers(run, 6.0, epsilon=epsilon)["alpha"]
+    one = made(run, "alpha", ledger)
+    assert one._cost.order == 6.0
+    assert one._allowance == permitted["completion"] * one._cost.nano
+    assert permitted["completion"] == ROUNDS
+
+
+def test_an_account_pays_for_federations_of_any_delta_and_a_small_epsilon(run) -> None:
+    """One account lasts for years: order 3 is good for ε = 8, and ε = 1 of a federation as well."""
+    small = changed(run, privacy={"delta": 1e-4, "epsilon": 1.0})
+    start = run.files.starts["completion"]
+    agreed = expected_agreement(small, "completion", start, run.signed.agreement.roster)
+    ledger = ledgers(run, 3.0, epsilon=8.0)["alpha"]
+    one = made(run, "alpha", ledger, federation=small, signed=signed_by_all(run, agreed))
+    assert one._allowance == ROUNDS * one._cost.nano < ledger.remaining(one.asset)
+
+
+def test_an_account_with_plenty_pays_for_no_more_rounds_than_were_promised(run) -> None:
+    small = changed(run, privacy={"delta": 1e-4, "epsilon": 1.0})
+    start = run.files.starts["completion"]
+    agreed = expected_agreement(small, "completion", start, run.signed.agreement.roster)
+    ledger = ledgers(run, 3.0, epsilon=8.0)["alpha"]
+    one = made(run, "alpha", ledger, federation=small, signed=signed_by_all(run, agreed))
+    for number in range(1, ROUNDS + 1):
+        one._charge(number, 3)
+    before = ledger.spent(one.asset)
+    with pytest.raises(BudgetExhausted, match="the agreement may spend"):
+        one._charge(ROUNDS + 1, 3)
+    assert ledger.spent(one.asset) == before < ledger.remaining(one.asset)
+    step = (agreed.noise_multiplier, agreed.training.sampling_rate)
+    assert spent({step: ROUNDS * agreed.training.steps_per_round}, 1e-4) <= 1.0
+
+
+def test_a_lower_cap_of_our_own_permits_fewer_rounds(run) -> None:
+    tables = run.federation.model_dump(mode="json")
+    tables["organizations"][0]["epsilon"] = 6.5
+    lower = check(tables)
+    calibration = calibrated(lower)
+    most = permitted_rounds(lower, lower.member("alpha"), calibration)["completion"]
+    assert 0 < most < permitted_rounds(lower, lower.member("beta"), calibration)["completion"]
+    noise, training = calibration.noise_multipliers[0], lower.tasks[0].training
+    step, each = (noise, training.sampling_rate), training.steps_per_round
+    assert spent({step: most * each}, lower.privacy.delta) <= 6.5
 
 
 # How long it takes.

@@ -2,15 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs beside and after one another: what becomes of one is nothing to the others."""
 
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from fedcode.checks import Check, examined
 from fedcode.errors import ConfigError
+from fedcode.services.enrollment_pb2_grpc import EnrollmentStub
+from fedcode_client import doctor, witness
+from fedcode_client.connection import connect
 from fedcode_client.offers import Desk
-from fedcode_server.register import DECLINED, FAILED, FINISHED, STOPPED
+from fedcode_server.register import DECLINED, FAILED, FINISHED, OPEN, RUNNING, STOPPED
 from fedcode_server.runs import RunFolder
-from tests.parties import Parties, federation, federation_of, finished
+from tests.parties import ASSET, Parties, federation, federation_of, finished
 
 NAMES = ["a", "b", "c"]
 
@@ -46,6 +53,70 @@ def test_a_damaged_run_fails_alone(tmp_path: Path, damage) -> None:
         states = {row.name: row.state for row in process.runs.all()}
         assert states == {damaged.name: FAILED, whole: FINISHED}
         assert process.health()["ok"]
+
+
+def test_a_run_that_has_trained_nothing_has_failed(tmp_path: Path) -> None:
+    """Whoever looks is told why members were not in it; to go on with it changes nothing."""
+    with federation(tmp_path, NAMES, lost_in_a_row=99) as (parties, process):
+        run = parties.ask(process, federation_of(NAMES, rounds=2), 10)
+        for one in parties.organizations.values():
+            one.change = broken
+            one.accept(run)
+            one.up()
+        assert ended(process, run) == (FAILED, NOTHING)
+        process.runs.move(run, RUNNING)
+        assert ended(process, run) == (FAILED, NOTHING)
+
+
+NOTHING = "toy: no round had a total (a: failed, b: failed, c: failed)"
+
+
+def broken(member) -> None:
+    def train(_weights, _receipt):
+        raise ValueError
+
+    member._trainer.train = train
+
+
+def ended(process, run: str) -> tuple[str, str]:
+    end = time.monotonic() + 120
+    while (row := process.runs.get(run)).state in OPEN:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return row.state, row.note
+
+
+def test_a_doctor_looks_at_the_ledger(tmp_path: Path) -> None:
+    """Set back, it lacks a head that the coordinator has countersigned; damaged, a row."""
+    with federation(tmp_path, ["a"]) as (parties, _process):
+        one = parties.organizations["a"]
+        one.open()
+        file, before = one.home.ledger / "ledger.sqlite", tmp_path / "before.sqlite"
+        copied(file, before)
+        cost = one.ledger.account(ASSET).budget.cost(50.0, 0.01, 1)
+        what = {"agreement": "x", "purpose": "test", "task": "toy", "round": 1}
+        one.ledger.charge(cost, asset=ASSET, cohort=3, **what)
+        membership = one.home.membership()
+        with connect(one.home) as opened:
+            stub = EnrollmentStub(opened)
+            witness.countersign(one.ledger, stub, membership.coordinator)
+        one.down()
+        assert looked(one.home).good
+        copied(before, file)
+        found = looked(one.home)
+        assert not found.good
+        assert "it was set back" in found.what
+        assert found.hint
+
+
+def copied(source: Path, to: Path) -> None:
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(to)) as other:
+        one.backup(other)
+
+
+def looked(home) -> Check:
+    (found,) = examined([doctor._ledger], home)
+    return found
 
 
 def test_epochs_of_the_roster_come_and_go(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 from budget_service import connect
@@ -13,7 +14,8 @@ from officers import KEYS, NAMES, policy
 
 import fedcode_client.cli
 from fedcode.agreement import SignedAgreement
-from fedcode.federation import AggregationSettings, TrainingSettings
+from fedcode.errors import ConfigError, PolicyRefusal
+from fedcode.federation import AggregationSettings, TrainingSettings, parse
 from fedcode.identity import Roster
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.signing import SigningKey
@@ -22,6 +24,7 @@ from fedcode_client.budget import RemoteLedger, Role
 from fedcode_client.budget.service import LEDGER, Service
 from fedcode_client.home import Home, Membership
 from fedcode_client.home import make as make_home
+from fedcode_client.paying import paying
 from tests.campaigns.member import AGREEMENT
 
 ASSET = "folder:" + "ab" * 16
@@ -117,7 +120,6 @@ def test_a_policy_that_lacks_signatures_opens_nothing(account, typed, desk) -> N
 
 def test_the_order_follows_the_federation_that_is_named(account, typed) -> None:
     from fedcode.budgets import calibrated
-    from fedcode.federation import parse
 
     line = "budget create package:planned --policy policy.toml --unit function"
     made = json.loads(typed(f"{line} --federation federation.toml --json"))
@@ -142,6 +144,64 @@ def test_a_federation_is_priced_before_anybody_says_yes(account, typed, desk) ->
     assert "of the budget" in typed("budget preview federation.toml")
     with BudgetLedger.open(desk / "home" / "ledger" / LEDGER, read_only=True) as ledger:
         assert ledger.head == head
+
+
+def test_an_account_pays_for_a_federation_of_another_epsilon_and_delta(typed, desk) -> None:
+    """ε = 8 and δ = 1e-5 of an account say nothing against ε = 2 and δ = 1e-6 of a federation."""
+    text = FEDERATION.replace("epsilon = 4", "epsilon = 2").replace("1e-5", "1e-6")
+    (desk / "other.toml").write_text(text)
+    found = {one["asset"]: one for one in json.loads(typed("budget preview other.toml --json"))}
+    assert found[ASSET]["rounds"] == {"completion": 20}
+    assert 1.5 < found[ASSET]["epsilon"] <= 2.0
+
+
+@pytest.fixture
+def ours(desk):
+    """Our folder, whose settings name the code that the account is for."""
+    code, toml = desk / "code", desk / "home" / "client.toml"
+    code.mkdir(exist_ok=True)
+    (code / ".fedcode-asset").write_text(ASSET.removeprefix("folder:") + "\n")
+    before = toml.read_text()
+    toml.write_text(f'source = "path:{code}"\n')
+    yield Home(desk / "home")
+    toml.write_text(before)
+
+
+def test_what_our_account_pays_is_known_before_anybody_says_yes(account, ours) -> None:
+    found = paying(ours, parse(FEDERATION), "acme")
+    found.check()
+    assert found.cost.rounds == {"completion": 20}
+    (line,) = found.lines()
+    assert line.startswith(f"our account {ASSET}: ")
+    long = parse(FEDERATION.replace('name = "acme"', 'name = "acme"\nepsilon = 1.0'))
+    assert "then we would stop" in paying(ours, long, "acme").lines()[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "said"),
+    [
+        ('name = "completion"', 'name = "ngram"', PolicyRefusal, "the task ngram is not one of"),
+        ("[privacy]", '[privacy]\nunit = "file"', ConfigError, "federation protects a file"),
+    ],
+)
+def test_what_can_never_be_paid_is_refused_before_it_is_signed(
+    account, ours, old, new, error, said
+) -> None:
+    with pytest.raises(error, match=said):
+        paying(ours, parse(FEDERATION.replace(old, new)), "acme")
+
+
+def test_without_an_account_nobody_knows_what_it_pays(account, ours, desk) -> None:
+    (desk / "home" / "client.toml").write_text('source = "package:rich"\n')
+    found = paying(ours, parse(FEDERATION), "acme")
+    found.check()
+    assert found.lines() == ["nobody knows what our account pays: package:rich has no account yet"]
+
+
+def test_another_organizations_policy_opens_nothing(account, typed, desk, monkeypatch) -> None:
+    monkeypatch.setattr(Home, "member_of", lambda _home: SimpleNamespace(member="globex"))
+    said = typed("budget create package:theirs --policy policy.toml --unit function", 2)
+    assert said.startswith("fedcode-client: the policy is acme's, and we are globex\nhint: ")
 
 
 def test_two_officers_raise_a_cap_and_one_lowers_it(account, typed, desk) -> None:
@@ -181,6 +241,15 @@ def test_a_lower_cap_brings_the_others_down() -> None:
     assert (lower.caps.per_30_days, lower.caps.purposes) == (4.0, {"test": 4.0})
     assert lower.permits_no_more_than(force)
     assert lower.version == force.version + 1
+
+
+def test_a_cap_for_30_days_can_be_raised_with_the_other() -> None:
+    force = policy(caps={"epsilon": 8.0, "per_30_days": 3.0}).policy
+    assert caps.with_cap(force, 9.0).caps.per_30_days == 3.0
+    higher = caps.with_cap(force, 9.0, 9.0)
+    assert (higher.caps.epsilon, higher.caps.per_30_days) == (9.0, 9.0)
+    assert not caps.with_cap(force, 8.0, 4.0).permits_no_more_than(force), "it needs two officers"
+    assert caps.with_cap(policy(caps={"epsilon": 8.0}).policy, 8.0, 4.0).caps.per_30_days == 4.0
 
 
 def test_a_policy_that_is_written_is_the_one_that_is_read(tmp_path) -> None:
@@ -283,6 +352,9 @@ def test_a_certificate_says_what_the_ledger_has_charged(run, typed, desk) -> Non
     assert "of 2 sums no signatures show who survived" in said
     for words in ("add or remove one unit", "ledger head", "assumed: An external", "PLD"):
         assert words in said
+    assert f"{task['rounds_charged']} of {run.rounds} rounds" in said
+    assert f"with {', '.join(run.roster.names)}" in said
+    assert said.endswith("written to cert.json\n")
 
 
 def test_a_certificate_is_checked_and_a_changed_one_is_refused(run, typed, desk) -> None:
@@ -290,7 +362,7 @@ def test_a_certificate_is_checked_and_a_changed_one_is_refused(run, typed, desk)
     assert "--policy says whether" in typed("certificate good.json --verify")
     checked = typed("certificate good.json --verify --policy policy.toml")
     assert "signed by ada" in checked
-    assert "--policy says whether" not in checked
+    assert checked.endswith("the signature is good: ada is an officer of the policy\n")
     made = json.loads((desk / "good.json").read_text())
     made["certificate"]["epsilon_local"] = 0.1
     (desk / "bad.json").write_text(json.dumps(made))
@@ -320,14 +392,22 @@ def test_the_homes_ledger_is_the_one_that_is_meant(run, typed, desk) -> None:
 # Rows that are lost.
 
 
-def test_two_officers_acknowledge_and_every_cap_is_spent(run, typed, desk) -> None:
+def test_two_officers_acknowledge_and_every_cap_is_spent(run, typed, desk, ours) -> None:
     line = "budget acknowledge lost.json"
     assert "say which head is lost" in typed(f"{line} --key ada.key", 2)
     assert "64 hexadecimal digits" in typed(f"{line} --key ada.key --lost a --head b", 2)
+    ledger = json.loads(typed("ledger export").splitlines()[0])["hash"]
+    swapped = f"--lost {'2' * 64} --head {ledger} --key ada.key"
+    assert "are --lost and --head exchanged?" in typed(f"{line} {swapped}", 2)
     lost = f"--lost {'1' * 64} --head {'2' * 64}"
+    assert "--highest says 5" in typed(f"{line} --key ada.key --highest 5 {lost}", 2)
+    assert "is no officer's" in typed(f"{line} --key stranger.key {lost}", 2)
+    assert not (desk / "lost.json").exists()
     assert "must sign it" in typed(f"{line} --key ada.key --highest 9 {lost}")
     assert json.loads(typed("budget show --json"))["accounts"][0]["left"] > 0
     done = json.loads(typed(f"{line} --key grace.key --json"))
     assert done == {"file": "lost.json", "signed_by": ["ada", "grace"], "booked": True}
     assert all(one["left_nano"] <= 0 for one in json.loads(typed("budget show --json"))["accounts"])
     assert "every one in order" in typed("ledger verify")
+    with pytest.raises(ConfigError, match="pays for no round of completion"):
+        paying(ours, parse(FEDERATION), "acme").check()

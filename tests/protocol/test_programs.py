@@ -165,7 +165,10 @@ def test_the_coordinator_needs_no_source_code(folder, said) -> None:
 def test_an_organization_previews_what_would_be_asked_of_it(said) -> None:
     lines = said("fedcode-client preview federation.toml alpha").splitlines()
     assert lines[0].startswith("8 files, ")
-    assert "records to train on; our cap is ε = 8, all tasks together cost ε = " in lines[0]
+    assert (
+        "records to train on; the federation's cap for us is ε = 8, all tasks together cost ε = "
+        in lines[0]
+    )
     task, rounds, affordable, batch, noise, spent = lines[2].split()
     assert (task, rounds, affordable) == ("completion", "3", "3")
     assert float(batch) > 1
@@ -194,7 +197,7 @@ def test_a_lower_cap_of_our_own_pays_for_fewer_rounds(folder, said) -> None:
     covered = ours["tasks"][0]["rounds_affordable"]
     assert 0 < covered < 3
     for line, words in (
-        ("fedcode-client preview capped.toml alpha", f"our budget covers {covered} of 3 rounds"),
+        ("fedcode-client preview capped.toml alpha", f"the cap covers {covered} of 3 rounds"),
         (
             "fedcode-server plan capped.toml",
             f"alpha (ε ≤ 5) can take part in {covered} of 3 rounds of completion",

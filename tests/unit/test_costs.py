@@ -5,6 +5,7 @@
 from few_numbers import agreement_of
 
 from fedcode.privacy.accountant import price
+from fedcode.privacy.ledger import Left
 from fedcode_client.budget.totals import AccountTotals, Part
 from fedcode_client.costs import rounds_left
 
@@ -29,6 +30,7 @@ def test_a_round_that_was_missed_was_not_charged_and_does_not_come_again() -> No
             left=nano / (10 * each),
             charges=charges,
             seeded=False,
+            caps=(Left("in all", None, 8.0, 10 * each, nano),),
             purposes={},
             months={},
             agreements={agreed.digest(): part},

@@ -242,18 +242,12 @@ def test_numbers_that_are_not_finite_are_not_released(mechanism, value) -> None:
         ("noise_multiplier", 1.9),
         ("sampling_rate", 0.6),
         ("steps_per_round", 3),
-        ("delta", 1e-6),
     ],
 )
 def test_a_policy_that_was_not_paid_for_is_refused(pay, field, value) -> None:
     other = dataclasses.replace(POLICY, **{field: value})
     with pytest.raises(PrivacyError, match="was paid for"):
         GaussianMechanism(other, SeededGenerator(1), pay())
-
-
-def test_an_account_beyond_the_policys_cap_is_refused(pay) -> None:
-    with pytest.raises(PrivacyError, match="passes the policy's cap"):
-        GaussianMechanism(POLICY, SecureGenerator(), pay(cap=9.0))
 
 
 def test_a_population_that_the_policy_does_not_fit_is_refused(pay) -> None:

@@ -79,6 +79,11 @@ class Credentials:
             ConfigError: they are not there.
         """
         key, certificate = _files(keys, name)
+        if name == Role.OFFICER and not key.exists() and (keys / "ca.crt").exists():
+            raise ConfigError(
+                f"this machine has no officer's key for the budget service ({key})",
+                "only officers may do that: fedcode-client budget grant officer, on the ledger's",
+            )
         found = (load_certificate(keys / "ca.crt"), load_key(key), load_certificate(certificate))
         return cls(pem(found[0]), key_pem(found[1]), pem(found[2]))
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from fedcode.privacy.accountant import epsilon
-from fedcode.privacy.ledger import Account, BudgetLedger, Charge
+from fedcode.privacy.ledger import Account, BudgetLedger, Charge, Left
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class AccountTotals:
         left_nano: what may still be charged; below 0 after the cap was lowered.
         left: the same as a share of the budget, which stops training.
         seeded: it is a simulation's.
-        caps: by name, where there are more than one: the cap's ε, and what is left of its budget.
+        caps: each cap, and what it leaves; the one on everything first.
         purposes: what was spent for each.
         months: what was spent in each, as ``2026-11``, by UTC.
         agreements: what was spent for each, by digest.
@@ -58,9 +58,14 @@ class AccountTotals:
     left: float
     charges: int
     seeded: bool
+    caps: tuple[Left, ...]
     purposes: Mapping[str, Part]
     months: Mapping[str, Part]
     agreements: Mapping[str, Part]
+
+    def available(self, purpose: str) -> int:
+        """What may be charged now for a purpose, in nano-units: the least that a cap leaves."""
+        return max(0, min(one.left_nano for one in self.caps if one.purpose in (None, purpose)))
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
@@ -73,7 +78,8 @@ class AccountTotals:
             name: {key: Part(**part) for key, part in values[name].items()}
             for name in ("purposes", "months", "agreements")
         }
-        return cls(**{**values, **parts})
+        caps = tuple(Left(**one) for one in values["caps"])
+        return cls(**{**values, **parts, "caps": caps})
 
 
 def totals(ledger: BudgetLedger, units: int = 1) -> list[AccountTotals]:
@@ -105,6 +111,7 @@ def _of(ledger: BudgetLedger, account: Account, units: int) -> AccountTotals:
         left=left / max(1, budget.budget_nano),
         charges=len(kept),
         seeded=account.seeded,
+        caps=tuple(ledger.left(asset)),
         purposes=by(charge.purpose for charge in kept),
         months=by(charge.time[:7] for charge in kept),
         agreements=by(charge.agreement for charge in kept),

@@ -40,6 +40,10 @@ app = typer.Typer(no_args_is_help=True, help="What may be spent, and what was.")
 
 KeyFile = Annotated[Path, typer.Option("--key", metavar="FILE", help="An officer's signing key.")]
 PolicyFile = Annotated[Path, typer.Option("--policy", metavar="POLICY.toml", help="The policy.")]
+Window = Annotated[
+    float | None,
+    typer.Option("--per-30-days", metavar="EPSILON", help="Another cap for 30 days, too."),
+]
 _SOURCE = re.compile(r"(path|package|wheel):.+")
 _ASSET = re.compile(r"(git|folder|package):.+")
 
@@ -106,9 +110,15 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Open the account of a source under the policy that officers have signed."""
-    signed = SignedPolicy.load(policy)
+    signed, found_home = SignedPolicy.load(policy), Home.find(home)
+    joined, whose = found_home.member_of(), signed.policy.organization
+    if joined is not None and joined.member != whose:
+        raise ConfigError(
+            f"the policy is {whose}'s, and we are {joined.member}",
+            f'organization = "{joined.member}" in the policy, which officers then sign',
+        )
     asset = _asset(source)
-    with connected(Home.find(home), Role.OFFICER) as office:
+    with connected(found_home, Role.OFFICER) as office:
         made = office.open_account(asset, signed, unit, order or _order(signed.policy, federation))
     found = {
         "asset": asset,
@@ -144,7 +154,10 @@ def show(
     console = Console()
     console.print(_accounts(found))
     for account in found:
-        console.print(_parts(account))
+        if len(account.caps) > 1:
+            console.print(_caps(account))
+        if account.purposes:
+            console.print(_parts(account))
     if left:
         console.print(_rounds(left))
     console.print(
@@ -188,11 +201,12 @@ def raised(
     cap: Annotated[float, typer.Argument(metavar="EPSILON", help="The new cap on everything.")],
     policy: PolicyFile,
     key: KeyFile,
+    per_30_days: Window = None,
     home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a version of the policy with a higher cap; in force when two officers have signed."""
-    _changed(home, cap, policy, key, up=True, as_json=as_json)
+    _changed(home, cap, per_30_days, policy, key, up=True, as_json=as_json)
 
 
 @app.command()
@@ -200,11 +214,12 @@ def lower(
     cap: Annotated[float, typer.Argument(metavar="EPSILON", help="The new cap on everything.")],
     policy: PolicyFile,
     key: KeyFile,
+    per_30_days: Window = None,
     home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a version of the policy with a lower cap; in force at once."""
-    _changed(home, cap, policy, key, up=False, as_json=as_json)
+    _changed(home, cap, per_30_days, policy, key, up=False, as_json=as_json)
 
 
 @app.command()
@@ -240,9 +255,14 @@ def acknowledge(
 ) -> None:
     """Sign that rows of the ledger are lost; with two signatures every cap counts as spent."""
     with connected(Home.find(home), Role.OFFICER) as office:
-        force = _force(office)
+        force, mine = _force(office), SigningKey.load(key)
         known = _acknowledgement(file, office.head()[0], lost, head, highest or force.caps.epsilon)
-        known = known.sign(SigningKey.load(key))
+        if mine.public not in {officer.key for officer in force.officers}:
+            raise ConfigError(
+                "this key is no officer's", "name the key file of one of the officers"
+            )
+        _check_lost(known, force)
+        known = known.sign(mine)
         who = known.signers(force)
         write_json(file, known.plain())
         done = len(who) > 1
@@ -257,13 +277,22 @@ def acknowledge(
 
 
 def _changed(
-    home: Path | None, cap: float, path: Path, key: Path, *, up: bool, as_json: bool
+    home: Path | None,
+    cap: float,
+    per_30_days: float | None,
+    path: Path,
+    key: Path,
+    *,
+    up: bool,
+    as_json: bool,
 ) -> None:
     mine = SigningKey.load(key)
     with connected(Home.find(home), Role.OFFICER) as office:
         force = _force(office)
-        caps.check_direction(force, cap, up=up)
-        signed, said = caps.sign_next(path, force, caps.with_cap(force, cap), mine)
+        if per_30_days is None or cap != force.caps.epsilon:
+            caps.check_direction(force, cap, up=up)
+        wanted = caps.with_cap(force, cap, per_30_days)
+        signed, said = caps.sign_next(path, force, wanted, mine)
         if not said.missing:
             office.adopt(signed)
     words = f"{said.path}: signed by {', '.join(said.signed_by)}"
@@ -297,6 +326,24 @@ def _acknowledgement(
     return Acknowledgement(ledger, lost, head, highest)
 
 
+def _check_lost(known: Acknowledgement, force: OrganizationPolicy) -> None:
+    """Before the first signature: what the second one would fail for, or would forfeit for nothing.
+
+    Raises:
+        ConfigError: the head is a ledger's name, or ε is below a cap.
+    """
+    if known.head == known.ledger:
+        raise ConfigError(
+            "--head names this ledger itself, and no head", "are --lost and --head exchanged?"
+        )
+    if known.epsilon < force.caps.epsilon:
+        raise ConfigError(
+            f"a cap of ε = {force.caps.epsilon:g} is in force, and --highest says "
+            f"{known.epsilon:g}",
+            "name the highest cap that there ever was",
+        )
+
+
 def _asset(source: str) -> str:
     if _SOURCE.fullmatch(source):
         return desk.asset(source, register=False)
@@ -326,6 +373,14 @@ def _accounts(found: Sequence[AccountTotals]) -> Table:
             str(one.charges),
             f"{max(0.0, one.left):.1%}",
         )
+    return table
+
+
+def _caps(account: AccountTotals) -> Table:
+    table = _table(account.asset, "cap", "left of it")
+    for one in account.caps:
+        left = max(0.0, one.left_nano / max(1, one.budget_nano))
+        table.add_row(one.what, f"{one.epsilon:g}", f"{left:.1%}")
     return table
 
 

@@ -48,6 +48,7 @@ def certify(
     as_json: AsJson = False,
 ) -> None:
     """Sign what a run has cost in privacy: unit, ε, δ and what they rest on; or check it."""
+    written = Path(run)
     if verify:
         made = certificate.verify(Path(run))
         if policy is not None:
@@ -58,13 +59,18 @@ def certify(
         folder = Home.find(home)
         records = certificate.Records.load(folder.state / "agreements" / run, transcript)
         made = _made(folder, records, SigningKey.load(key), asset, audit or [])
-        write_json(out or Path(f"{run}.certificate.json"), made)
+        written = out or Path(f"{run}.certificate.json")
+        write_json(written, made)
     if as_json:
         print(json.dumps(made))
     else:
         _print(made)
-        if verify and policy is None:
+        if not verify:
+            Console().print(f"written to {written}", soft_wrap=True, highlight=False)
+        elif policy is None:
             print("the signature fits to the key; --policy says whether it is an officer's")
+        else:
+            print(f"the signature is good: {made['officer']} is an officer of the policy")
 
 
 def _made(
@@ -134,7 +140,8 @@ def _print(made: dict[str, Any]) -> None:
 def _task(task: dict[str, Any]) -> list[str]:
     lines = [
         f"{task['task']} ({task['purpose']}): {task['charges']} charges, "
-        f"{task['rounds_charged']} rounds, ε_local = {epsilon(task['epsilon_local'])}; "
+        f"{task['rounds_charged']} of {task['rounds']} rounds, "
+        f"ε_local = {epsilon(task['epsilon_local'])}; with {', '.join(task['members'])}; "
         f"agreement {task['digest']}"
     ]
     if task["epsilon_release"] is None:

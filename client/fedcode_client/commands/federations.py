@@ -24,6 +24,7 @@ from fedcode_client.commands.membership import InHome
 from fedcode_client.home import Home
 from fedcode_client.offers import Desk
 from fedcode_client.ours import Ours, StartFiles
+from fedcode_client.paying import paying
 from fedcode_client.settings import ClientSettings
 
 app = typer.Typer()
@@ -53,26 +54,29 @@ def preview(
     """
     asked, name, start = _asked(federation, name, start, home)
     member = asked.member(name)
-    memory = None
+    memory = pays = None
     if member.source == OWN:
-        ours, settings = _configured(Home.find(home), name)
+        found_home = Home.find(home)
+        pays = paying(found_home, asked, name)
+        ours, settings = _configured(found_home, name)
         memory = settings.memory_mib
     else:
         ours = Ours.read(name, member.source, member.max_tokens, os.cpu_count() or 1)
     files = StartFiles.load(start, [task.name for task in asked.tasks]) if start else None
     found = desk.preview(asked, name, ours, files, memory_mib=memory)
     if as_json:
-        print(json.dumps(found.plain()))
+        account = pays.cost.plain() if pays and pays.cost else None
+        print(json.dumps(found.plain() | {"account": account}))
         return
     console = Console()
     console.print(
         f"{found.files} files, {found.records} records to train on; "
-        f"our cap is ε = {found.epsilon_cap:g}, "
+        f"the federation's cap for us is ε = {found.epsilon_cap:g}, "
         f"all tasks together cost ε = {epsilon(found.epsilon)}",
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
-    titles = ["task", "rounds", "we can pay", "units a step", "noise multiplier", "ε"]
+    titles = ["task", "rounds", "within the cap", "units a step", "noise multiplier", "ε"]
     for title in [*titles, *(["a round"] if start else [])]:
         table.add_column(title, justify="left" if title == "task" else "right")
     for task in found.tasks:
@@ -92,14 +96,18 @@ def preview(
     for task in found.tasks:
         if task.rounds_affordable < task.rounds:
             console.print(
-                f"our budget covers {task.rounds_affordable} of {task.rounds} rounds of "
+                f"the cap covers {task.rounds_affordable} of {task.rounds} rounds of "
                 f"{task.task}: then we would stop, and the others go on",
                 soft_wrap=True,
             )
-    console.print(
-        "A plan for data that has not been charged yet; `fedcode-client ledger show` says what has",
-        soft_wrap=True,
-    )
+    if pays:
+        console.print(*pays.lines(), sep="\n", soft_wrap=True, highlight=False)
+    else:
+        console.print(
+            "A plan for data that has not been charged yet; `fedcode-client budget preview` says "
+            "what an account pays",
+            soft_wrap=True,
+        )
     if start:
         console.print("A round: its training, as public code takes it here", soft_wrap=True)
 

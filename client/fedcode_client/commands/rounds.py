@@ -24,6 +24,7 @@ from fedcode_client.commands.membership import AsJson, InHome
 from fedcode_client.doctor import examine, health
 from fedcode_client.home import Home
 from fedcode_client.offers import Desk, Offer, document
+from fedcode_client.paying import paying
 
 app = typer.Typer()
 
@@ -60,8 +61,11 @@ def accept(run: Run, yes: Yes = False, home: InHome = None, as_json: AsJson = Fa
     desk = Desk(Home.find(home))
     offer = desk.offer(run)
     desk.check(offer)
+    pays = paying(desk.home, offer.federation, desk.membership.member)
     if not as_json:
         _show(offer, desk)
+        print(*pays.lines(), sep="\n")
+    pays.check()
     if not yes:
         typer.confirm("sign this for our organization?", abort=True, err=True)
     desk.accept(offer)
@@ -131,8 +135,8 @@ def status(home: InHome = None, as_json: AsJson = False) -> None:
         print("agent: not up")
     else:
         there = "connected" if agent["ok"] else "not connected"
-        refused = sum(agent["refused"].values())
-        print(f"agent: {there}; {agent['answered']} requests answered, {refused} refused")
+        codes = ", ".join(f"{number} {code}" for code, number in sorted(agent["refused"].items()))
+        print(f"agent: {there}; {agent['answered']} requests answered, refused: {codes or 'none'}")
     for run, state in runs:
         print(f"{run}: {state}")
 

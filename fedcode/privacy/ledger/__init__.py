@@ -7,6 +7,7 @@ from fedcode.privacy.ledger.acknowledgement import Acknowledgement
 from fedcode.privacy.ledger.charge import Answer, Charge, ChargeId
 from fedcode.privacy.ledger.ledger import BudgetLedger
 from fedcode.privacy.ledger.protocol import Ledger, WitnessedLedger
+from fedcode.privacy.ledger.totals import Left
 from fedcode.privacy.ledger.witness import CountersignedHead
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "ChargeId",
     "CountersignedHead",
     "Ledger",
+    "Left",
     "WitnessedLedger",
 ]

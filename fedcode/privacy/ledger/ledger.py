@@ -46,7 +46,7 @@ from fedcode.privacy.ledger.replay import (
     changed,
     read_account,
 )
-from fedcode.privacy.ledger.totals import check, forfeited, totals
+from fedcode.privacy.ledger.totals import Left, check, forfeited, left, totals
 from fedcode.privacy.ledger.verification import PATIENCE, Verification, verify
 from fedcode.privacy.ledger.witness import CountersignedHead
 from fedcode.privacy.organization import OrganizationPolicy, SignedPolicy
@@ -546,6 +546,10 @@ class BudgetLedger:
     def remaining(self, asset: str) -> int:
         """What may still be charged in total, in nano-units; below 0 after caps were lowered."""
         return self._existing(asset).budget.budget_nano - self.spent(asset)
+
+    def left(self, asset: str) -> list[Left]:
+        """What each of the account's caps leaves, the one on everything first."""
+        return left(self._chain, self._existing(asset))
 
     def epsilon(self, asset: str, units: int = 1) -> float:
         """The ε of everything ever charged to ``asset`` (composed privacy loss distribution).

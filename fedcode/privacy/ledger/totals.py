@@ -8,6 +8,7 @@ with ten.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from fedcode.errors import BudgetExhausted
@@ -73,6 +74,42 @@ def check(chain: Chain, account: Account, purpose: str, after: Totals, cost: Cos
     for cap, spent, where in found:
         if spent > cap.budget_nano:
             raise _exhausted(account, cap, cost, spent - cost.nano, where)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One cap of an account.
+
+    Attributes:
+        what: it is on, in words: in all, within 30 days, for a purpose.
+        purpose: whose it is; None where it is on all of them.
+        epsilon: the cap.
+        budget_nano: the same at the account's order.
+        left_nano: what may still be charged; below 0 after the cap was lowered, or rows were lost.
+    """
+
+    what: str
+    purpose: str | None
+    epsilon: float
+    budget_nano: int
+    left_nano: int
+
+
+def left(chain: Chain, account: Account) -> list[Left]:
+    """What each cap of an account leaves now, the one on everything first."""
+
+    def one(what: str, purpose: str | None, cap: Filter, spent: int) -> Left:
+        return Left(what, purpose, cap.epsilon, cap.budget_nano, cap.budget_nano - spent)
+
+    caps, every = account.caps, totals(chain, account.asset, "", "")
+    found = [one("in all", None, caps.total, every.spent)]
+    if caps.window is not None:
+        recent = every.charged - _charged_before_window(chain, account.asset)
+        found.append(one("within 30 days", None, caps.window, recent))
+    for purpose, cap in caps.purposes.items():
+        spent = totals(chain, account.asset, purpose, "").purpose
+        found.append(one(f"for {purpose}", purpose, cap, spent))
+    return found
 
 
 def _charged_before_window(chain: Chain, asset: str) -> int:

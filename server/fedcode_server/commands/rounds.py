@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +21,10 @@ from fedcode.logs import configure
 from fedcode.modes import tradeoff
 from fedcode_server.asking import ask
 from fedcode_server.commands.membership import AsJson, InHome
-from fedcode_server.doctor import examine
+from fedcode_server.doctor import examine, health
 from fedcode_server.register import FAILED, OFFERED, RUNNING, STOPPED, Row, Runs
 from fedcode_server.registry import Registry
-from fedcode_server.runs import RunFolder
+from fedcode_server.runs import UNREADABLE, RunFolder
 from fedcode_server.settings import Home
 
 app = typer.Typer()
@@ -104,7 +105,9 @@ def status(
         rows = [row for row in Runs(registry.database).all() if name in (None, row.name)]
     if name is not None and not rows:
         raise RunError(f"there is no run {name}", "fedcode-server status")
-    said = [_status(found, row) for row in rows]
+    running = any(row.state == RUNNING for row in rows)
+    online = (health(found) or {}).get("online") if running else None
+    said = [_status(found, row, online) for row in rows]
     if as_json:
         print(json.dumps(said))
         return
@@ -145,19 +148,13 @@ def _resume(runs: Runs, name: str, as_json: bool) -> None:
     print(json.dumps({"run": name}) if as_json else f"{name} goes on")
 
 
-def _status(home: Home, row: Row) -> dict[str, Any]:
-    folder, note = RunFolder(home.runs / row.name), row.note
-    if row.state == OFFERED:
-        missing = folder.missing()
-        note = f"waits for {', '.join(missing)} to sign" if missing else "everybody has signed"
-    done = folder.done()
-    rounds = {
-        one.agreement.task: (
-            max((line["round"] for line in done if line["task"] == one.agreement.task), default=0),
-            one.agreement.rounds,
-        )
-        for one in folder.agreements()
-    }
+def _status(home: Home, row: Row, online: Sequence[str] | None) -> dict[str, Any]:
+    """One run; ``online`` are the members whose agents are there, None where nobody knows."""
+    folder = RunFolder(home.runs / row.name)
+    try:
+        note, rounds = _note(folder, row, online), _rounds(folder)
+    except UNREADABLE:
+        note, rounds = row.note or "its folder cannot be read", {}
     return {
         "run": row.name,
         "state": row.state,
@@ -165,4 +162,29 @@ def _status(home: Home, row: Row) -> dict[str, Any]:
         "since": f"{datetime.fromtimestamp(row.changed, UTC):%Y-%m-%d %H:%M} UTC",
         "note": note,
         "folder": str(folder.path),
+    }
+
+
+def _note(folder: RunFolder, row: Row, online: Sequence[str] | None) -> str:
+    if row.state == OFFERED:
+        missing = folder.missing()
+        return f"waits for {', '.join(missing)} to sign" if missing else "everybody has signed"
+    if row.state != RUNNING:
+        return row.note
+    if online is None:
+        return "the coordinator is not up: fedcode-server up"
+    names = folder.agreements()[0].agreement.roster.names
+    away = [name for name in names if name not in online]
+    return f"not there: {', '.join(away)}" if away else "all are there"
+
+
+def _rounds(folder: RunFolder) -> dict[str, tuple[int, int]]:
+    """Of each task: rounds that are done, and all."""
+    done = folder.done()
+    return {
+        one.agreement.task: (
+            max((line["round"] for line in done if line["task"] == one.agreement.task), default=0),
+            one.agreement.rounds,
+        )
+        for one in folder.agreements()
     }
