@@ -29,7 +29,7 @@ class TaskPreview:
     Attributes:
         task: its name.
         rounds: that the federation plans.
-        rounds_affordable: that our own cap pays for, of this task's share.
+        rounds_affordable: that the federation's cap for us permits, of this task's share.
         expected_batch: privacy units that a step looks at, on average.
         noise_multiplier: σ.
         epsilon: of all planned rounds (PLD).

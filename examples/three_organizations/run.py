@@ -31,10 +31,11 @@ PORTS = {"enrolment": 19471, "fleet": 19472, "local": 19473}
 POLICY = """\
 organization = "{name}"
 version = 1
-delta = 1e-5
+delta = 1e-6
 
 [caps]
-epsilon = 8.0
+epsilon = 20.0
+per_30_days = 12.0
 
 [permitted]
 purposes = ["demonstration"]
@@ -159,7 +160,7 @@ def join(stage: Stage, name: str, coordinator: str) -> str:
         stage.say("fedcode-client", "policy", "sign", str(policy), "--key", key)
     stage.say(
         "fedcode-client", "budget", "create", CODE[name], "--policy", str(policy),
-        "--unit", "function", "--federation", str(HERE / "federation.toml"), "--home", home,
+        "--unit", "function", "--home", home,
     )  # fmt: skip
     return home
 

@@ -120,3 +120,25 @@ def test_a_service_that_was_found_is_replaced_when_it_goes(home) -> None:
             until(lambda: service.pid is not None)
             until(service._answers)
         assert service.pid != before.pid
+
+
+ELSEWHERE = """
+import signal, sys, threading, time
+from pathlib import Path
+from fedcode_client.budget.process import serve
+from fedcode_client.home import Home
+
+def shoot():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(60)
+
+serve(Home(Path(sys.argv[1])), tell=lambda _: threading.Thread(target=shoot, daemon=True).start())
+"""
+
+
+def test_a_signal_ends_it_whichever_thread_it_comes_to(tmp_path) -> None:
+    """The handler is the main thread's, which a signal to another one does not wake."""
+    make_home(tmp_path / "home")
+    words = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "home")]
+    assert subprocess.run(words, timeout=30, check=False).returncode == 0

@@ -70,7 +70,8 @@ def serve(
             if attached is not None:
                 threading.Thread(target=until_closed, args=(attached,), daemon=True).start()
             tell(service.address)
-            ended.wait()
+            while not ended.wait(_PAUSE):  # a signal that another thread gets does not wake this
+                pass
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
