@@ -24,6 +24,7 @@ from rich.table import Table
 
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import Clip, Federation, Kind, check, load, parse
+from fedcode.folders import check_empty
 from fedcode.record import PrivacyUnit
 from fedcode.simulation.cluster import EngineName
 from fedcode.tasks import TASKS, known
@@ -133,12 +134,14 @@ def prepare(
 ) -> None:
     """Make what a federation starts from: vocabularies and warm starts, of public code alone."""
     os.environ.update(_QUIET)
+    check_empty(out)  # before anything that takes seconds
+    asked = load(federation)
     from fedcode.report.starts import shown, summary
     from fedcode.simulation.preparation import prepare as make
     from fedcode.simulation.view import warming
 
     with warming(Console(stderr=True, quiet=as_json)) as tell:
-        found = make(load(federation), out, tell)
+        found = make(asked, out, tell)
     if as_json:
         print(json.dumps(shown(found.public, found.starts), ensure_ascii=False))
         return

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fedcode.budgets import calibrated, shortfalls
 from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
 from fedcode.federation import Federation, check
+from fedcode.folders import holds_something
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, units
@@ -186,18 +187,6 @@ def _manifest(
     except OSError as error:
         raise RunError(f"{folder} cannot be made", "choose another --out") from error
     return made
-
-
-def holds_something(folder: Path) -> bool:
-    """Whether there is anything in ``folder``, which need not exist.
-
-    Raises:
-        RunError: it is no folder.
-    """
-    try:
-        return folder.exists() and any(folder.iterdir())
-    except OSError as error:
-        raise RunError(f"{folder} cannot be a folder", "choose another --out") from error
 
 
 def _jobs(
