@@ -53,14 +53,21 @@ class SigningKey:
         """Writes the key, 32 bytes, to a new file that only its owner can read.
 
         Raises:
-            ConfigError: there is a file already, or it cannot be written.
+            ConfigError: there is a file already.
+            OSError: it cannot be written.
         """
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be made", "name a file that is not there") from error
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._key.private_bytes_raw())
+        except FileExistsError as error:
+            raise ConfigError(
+                f"{path} cannot be made: it is there", "name a file that is not there"
+            ) from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._key.private_bytes_raw())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     @property
     def public(self) -> str:

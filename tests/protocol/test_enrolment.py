@@ -4,6 +4,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import socket
@@ -919,3 +920,55 @@ def test_an_address_of_version_6_is_read() -> None:
     assert (found.host, found.port, found.address) == ("2001:db8::1", 99, "[2001:db8::1]:99")
     assert joining.Ticket.read(f"{token}@fed.example").port == joining.PORT
     assert fingerprint(found.invitation.certificate)
+
+
+# Places that cannot be written.
+
+
+@pytest.mark.parametrize("program", ["client", "server"])
+def test_a_folder_cannot_be_made_in_a_file(typed, tmp_path, program) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, out, err = typed(f"fedcode-{program} init file/ours")
+    assert (code, out) == (2, "")
+    words = f"fedcode-{program}: file/ours would lie in a file, not in a folder"
+    assert err.splitlines() == [words, "hint: name another place"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("program", ["client", "server"])
+@pytest.mark.parametrize("folder", ["new", "there", "there/new"])
+def test_a_folder_that_cannot_be_written_stays_as_it_is(
+    typed, tmp_path, monkeypatch, program, folder
+) -> None:
+    (tmp_path / "there").mkdir()
+    mkdir = Path.mkdir
+
+    def refusing(path, *words, **more):
+        if path.name in ("state", "new"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        mkdir(path, *words, **more)
+
+    monkeypatch.setattr(Path, "mkdir", refusing)
+    code, out, err = typed(
+        f"fedcode-{program} init {folder} {'--federation f' * (program[0] == 's')}"
+    )
+    assert (code, out) == (2, "")
+    first, second = err.splitlines()
+    assert first.endswith(" cannot be read or written: permission denied")
+    assert second.startswith("hint: ")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_a_disk_that_is_full_while_a_folder_is_made_is_told(typed, tmp_path, monkeypatch) -> None:
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fedcode.storage.os.fsync", full)
+        code, _, err = typed("fedcode-server init new")
+    first, second = err.splitlines()
+    assert code == 2
+    assert first == "fedcode-server: new/keys/ca.key cannot be written: the disk is full"
+    assert second == "hint: make room"
+    assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == []
+    assert typed("fedcode-server init new")[0] == 0
