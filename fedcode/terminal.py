@@ -60,6 +60,23 @@ def run(app: typer.Typer, program: str) -> NoReturn:
     sys.exit(code)
 
 
+def confirm(question: str, otherwise: FedcodeError) -> None:
+    """Asks on stderr; only yes goes on.
+
+    Raises:
+        FedcodeError: ``otherwise``, at any other answer and at the end of the input.
+        Abort: Ctrl-C.
+    """
+    try:
+        if typer.confirm(question, err=True):
+            return
+    except typer.Abort as stopped:
+        if not isinstance(stopped.__context__, EOFError):  # typer makes one of both
+            raise
+        sys.stderr.write("\n")
+    raise otherwise
+
+
 def _fail(error: FedcodeError, program: str) -> NoReturn:
     sys.stderr.write(f"{program}: {printable(str(error))}\n")
     if error.hint:

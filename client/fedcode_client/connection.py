@@ -92,6 +92,11 @@ def _meaning(code: grpc.StatusCode, word: str, address: str) -> MembershipError:
         return MembershipError(
             "the coordinator has not approved us yet", "ask for it: fedcode-server approve"
         )
+    if code is grpc.StatusCode.FAILED_PRECONDITION:
+        return MembershipError(
+            "the coordinator does not wait for this any more",
+            "`fedcode-client offers` shows what is asked of us",
+        )
     if code in _LOST:
         return _silent(address)
     return MembershipError(

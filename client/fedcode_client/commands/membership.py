@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from fedcode.certificates import fingerprint, load_certificate
+from fedcode.errors import MembershipError
+from fedcode.terminal import confirm
 from fedcode_client import joining
 from fedcode_client.home import Home, make
 
@@ -76,7 +78,10 @@ def leave(
     folder = Home.find(home)
     there = folder.membership()
     if not yes:
-        typer.confirm(f"leave {there.federation} as {there.member}?", abort=True, err=True)
+        still = MembershipError(
+            f"{there.member} is still a member of {there.federation}", "to leave, answer y"
+        )
+        confirm(f"leave {there.federation} as {there.member}?", still)
     joining.leave(folder)
     _said(
         {"member": there.member, "federation": there.federation, "state": "left"},

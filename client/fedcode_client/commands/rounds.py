@@ -15,15 +15,16 @@ from rich.table import Table
 
 from fedcode.budgets import calibrated
 from fedcode.checks import show
-from fedcode.errors import MembershipError
+from fedcode.errors import MembershipError, RunError
 from fedcode.logs import configure
 from fedcode.modes import leaving, tradeoff
 from fedcode.privacy.accountant import epsilon as epsilon_of
 from fedcode.report.table import epsilon
+from fedcode.terminal import confirm
 from fedcode_client.commands.membership import AsJson, InHome
 from fedcode_client.doctor import examine, health
 from fedcode_client.home import Home
-from fedcode_client.offers import Desk, Offer, document
+from fedcode_client.offers import OFFERED, Desk, Offer, document
 
 app = typer.Typer()
 
@@ -48,7 +49,7 @@ def offers(home: InHome = None, as_json: AsJson = False) -> None:
         table.add_column(title)
     for one in found:
         tasks = ", ".join(each.agreement.task for each in one.agreements)
-        missing = ", ".join(one.missing())
+        missing = ", ".join(one.missing()) if one.state == OFFERED else ""
         members = str(len(one.roster.members))
         table.add_row(one.run, one.state, tasks, members, _ours(one, accepted), missing)
     _console().print(table)
@@ -58,12 +59,13 @@ def offers(home: InHome = None, as_json: AsJson = False) -> None:
 def accept(run: Run, yes: Yes = False, home: InHome = None, as_json: AsJson = False) -> None:
     """Look at what a run asks of us, and sign it."""
     desk = Desk(Home.find(home))
-    offer = desk.offer(run)
+    offer = desk.asked(run)
     desk.check(offer)
     if not as_json:
         _show(offer, desk)
     if not yes:
-        typer.confirm("sign this for our organization?", abort=True, err=True)
+        hint = f"to say no to it: fedcode-client decline {run}"
+        confirm("sign this for our organization?", RunError("nothing was signed", hint))
     desk.accept(offer)
     rest = [name for name in offer.missing() if name != desk.membership.member]
     if as_json:
@@ -77,7 +79,8 @@ def accept(run: Run, yes: Yes = False, home: InHome = None, as_json: AsJson = Fa
 @app.command()
 def decline(run: Run, home: InHome = None, as_json: AsJson = False) -> None:
     """Say no to a run: it does not take place."""
-    Desk(Home.find(home)).decline(run)
+    desk = Desk(Home.find(home))
+    desk.decline(desk.asked(run).run)
     print(json.dumps({"declined": run}) if as_json else f"declined {run}")
 
 
