@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -52,7 +53,7 @@ def private(keys: Iterable[Path]) -> Check:
     """Whether nobody but their owner can read ``keys``, which are there."""
     for path in keys:
         if path.stat().st_mode & 0o077:
-            return Check(f"others can read {path}", False, f"chmod 600 {path}")
+            return Check(f"others can read {path}", False, f"chmod 600 {shlex.quote(str(path))}")
     return Check("keys: there, and readable for their owner alone", True)
 
 

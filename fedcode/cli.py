@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from datetime import datetime
@@ -147,7 +148,8 @@ def prepare(
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print(summary(found.folder, found.files, found.tokens, found.starts))
-    console.print(f"next: fedcode-server run {federation} --start {out}", markup=False)
+    words = shlex.join(["fedcode-server", "run", str(federation), "--start", str(out)])
+    console.print(f"next: {words}", markup=False)
 
 
 @app.command()
@@ -240,7 +242,8 @@ def report(
 
     if (folder / "checkpoint").exists() and not (folder / RESULT).exists():
         raise RunError(
-            f"the run in {folder} is not finished", f"fedcode simulate --resume {folder}"
+            f"the run in {folder} is not finished",
+            f"fedcode simulate --resume {shlex.quote(str(folder))}",
         )
     result = read_json(folder / RESULT)
     audited = read_json(folder / AUDIT) if (folder / AUDIT).exists() else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -169,8 +170,8 @@ def _sums(run: Path, agreed: Agreement) -> list[Summed]:
     if found.wrong:
         raise RunError(
             f"the transcript of {agreed.task} does not hold: {found.wrong[0]}",
-            f"fedcode agreement verify {run}/agreement-{agreed.task}.json --transcript "
-            f"{run}/{TRANSCRIPT}",
+            f"fedcode agreement verify {shlex.quote(str(run / f'agreement-{agreed.task}.json'))} "
+            f"--transcript {shlex.quote(str(run / TRANSCRIPT))}",
         )
     training = agreed.training
     step = agreed.noise_multiplier, training.sampling_rate, training.steps_per_round

@@ -47,6 +47,7 @@ from fedcode.services import serving
 from fedcode.services.enrolling import SERVICE, enrol_request
 from fedcode.services.serving import channel, server
 from fedcode.signing import SigningKey
+from fedcode.transport.front import Listener
 from fedcode_client import doctor, joining
 from fedcode_client.connection import NotAccepted, connect
 from fedcode_client.home import Home as OurHome
@@ -327,7 +328,7 @@ def test_another_expiry_makes_another_invitation(coordinator, acme) -> None:
 
 def test_an_altered_token_is_refused(coordinator, acme) -> None:
     ticket = coordinator.ticket("acme")
-    for place in (1, 40, 97):
+    for place in (1, 40, 50, 97, 102):
         token = list(ticket.invitation.token)
         token[place] = "A" if token[place] != "A" else "Q"
         with pytest.raises((ConfigError, MembershipError)):
@@ -798,9 +799,16 @@ def test_three_commands_on_each_side(typed, coordinator) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "acme is a member of ours: pending"
     assert coordinator.home.signing_key().public in out
-    assert typed("fedcode-server approve acme --home coordinator")[1] == "acme is approved\n"
+    key = OurHome(coordinator.home.root.parent / "acme").signing_key().public
+    approved = typed("fedcode-server approve acme --home coordinator")[1]
+    assert approved == f"acme is approved, key {key}\n"
     listed = typed("fedcode-server members --home coordinator")[1].splitlines()
     assert listed[1].split()[:2] == ["acme", "approved"]
+    assert listed[1].split()[-1] == key
+    assert [line.split() for line in listed[-2:]] == [
+        ["authority", coordinator.home.authority().fingerprint.hex()],
+        ["coordinator", coordinator.home.signing_key().public],
+    ]
     code, out, _ = typed("fedcode-client leave --home acme --yes")
     assert (code, out) == (0, "acme has left ours; keys and ledger are still here\n")
 
@@ -821,9 +829,13 @@ def test_every_command_speaks_json(typed, coordinator) -> None:
     listed = said("fedcode-server members --home coordinator")
     assert [each["name"] for each in listed["members"]] == ["acme"]
     assert [each["name"] for each in listed["invited"]] == ["globex"]
+    assert listed["coordinator"] == coordinator.home.signing_key().public
+    assert listed["authority"] == coordinator.home.authority().fingerprint.hex()
     token = said("fedcode-server renew acme --home coordinator")["token"]
     assert said(f"fedcode-client join {token}@{place} --home acme")["state"] == "approved"
-    assert said("fedcode-server approve acme --home coordinator") == {"approved": ["acme"]}
+    key = OurHome(coordinator.home.root.parent / "acme").signing_key().public
+    approved = said("fedcode-server approve acme --home coordinator")
+    assert approved == {"approved": ["acme"], "signing_keys": {"acme": key}}
     assert said("fedcode-client leave --yes --home acme")["state"] == "left"
     assert said("fedcode-server revoke acme --home coordinator") == {"revoked": "acme"}
 
@@ -834,6 +846,9 @@ def test_every_command_speaks_json(typed, coordinator) -> None:
         "fedcode-server invite acme --home nowhere",
         "fedcode-server invite no/name --home coordinator",
         "fedcode-server invite acme --days 0 --home coordinator",
+        "fedcode-server invite acme --hours 0 --home coordinator",
+        "fedcode-server invite acme --hours -1 --home coordinator",
+        "fedcode-server renew acme --hours 0 --home coordinator",
         "fedcode-server renew acme --home coordinator",
         "fedcode-server approve acme --home coordinator",
         "fedcode-server revoke acme --home coordinator",
@@ -912,6 +927,50 @@ def test_keys_that_are_missing_are_not_made_anew(typed, coordinator) -> None:
     code, _, err = typed("fedcode-server init coordinator")
     assert code == 2
     assert "ca.key is missing, and members may rely on it" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [("", 7 * DAY), ("--days 2", 2 * DAY), ("--hours 5", 5 * 3600), ("--days 1 --hours 0", DAY)],
+)
+def test_an_invitation_is_good_for_as_long_as_was_said(typed, coordinator, words, seconds) -> None:
+    code, out, _ = typed(f"fedcode-server invite acme {words} --home coordinator --json")
+    assert code == 0
+    assert abs(json.loads(out)["expires"] - time.time() - seconds) < 60
+
+
+@pytest.mark.parametrize("port", ["abc", "", "0", "65536", "٣"])
+def test_a_port_is_a_number(port) -> None:
+    token = Invitation.make(bytes(32), 1 << 34).token
+    with pytest.raises(ConfigError, match="is no number of a port"):
+        joining.Ticket.read(f"{token}@127.0.0.1:{port}")
+
+
+def test_the_port_of_the_rounds_is_told_from_that_of_enrolment(coordinator, acme) -> None:
+    """They have one certificate; the one speaks HTTP/1.1, the other gRPC."""
+    ticket, before = coordinator.ticket("acme"), files(acme)
+    chain, key = coordinator.home.keys / "server.crt", coordinator.home.keys / "server.key"
+    ca = coordinator.home.keys / "ca.crt"
+    fleet = Listener(None, "127.0.0.1", 0, (chain, key, ca))
+    fleet.start()
+    try:
+        with pytest.raises(MembershipError, match="but not its port of enrolment"):
+            joining.join(acme, dataclasses.replace(ticket, port=fleet.port))
+    finally:
+        fleet.stop()
+    assert files(acme) == before
+    joining.join(acme, ticket)
+
+
+def test_what_is_to_be_typed_next_is_quoted(typed, tmp_path) -> None:
+    for program, more in (("client", ""), ("server", " --federation f")):
+        code, out, _ = typed(f"fedcode-{program} init a;b/{program}{more}")
+        assert code == 0
+        assert f"--home 'a;b/{program}'" in out.splitlines()[-1]
+    assert "fedcode-server up --home 'a;b/server', then fedcode-server invite NAME" in out
+    (tmp_path / "a;b" / "client" / "keys" / "tls.key").chmod(0o644)
+    told = typed("fedcode-client doctor --home a;b/client")[1]
+    assert "hint: chmod 600 'a;b/client/keys/tls.key'" in told
 
 
 def test_an_address_of_version_6_is_read() -> None:

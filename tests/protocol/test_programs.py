@@ -249,6 +249,17 @@ def test_an_asset_is_told_and_a_folder_is_named_once(folder, said, refused) -> N
     (folder / "alpha" / ".fedcode-asset").unlink()
 
 
+def test_sources_in_hints_are_quoted(folder, typed) -> None:
+    (folder / "a;b").mkdir()
+    done = typed("fedcode-client asset path:a;b")
+    assert f"hint: fedcode-client asset 'path:{folder / 'a;b'}' --register" in done.stderr
+    done = typed("fedcode-client preview a;b.toml")
+    assert "hint: fedcode-client preview 'a;b.toml' NAME" in done.stderr
+    (folder / "a;b" / "checkpoint").mkdir()
+    done = typed("fedcode report a;b")
+    assert "hint: fedcode simulate --resume 'a;b'" in done.stderr
+
+
 # The officers' policy.
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +39,8 @@ def init(
     key = Home(folder).signing_key().public
     names = [str(path.relative_to(folder)) for path in made]
     lines = [f"made {path}" for path in made] or [f"{folder} is complete; nothing was changed"]
-    lines += [f"our key  {key}", f"next: fedcode-client join TOKEN@HOST --home {folder}"]
+    quoted = shlex.quote(str(folder))
+    lines += [f"our key  {key}", f"next: fedcode-client join TOKEN@HOST --home {quoted}"]
     _said({"home": str(folder), "signing_key": key, "made": names}, lines, as_json)
 
 
