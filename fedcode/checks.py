@@ -41,12 +41,16 @@ class Check:
 
 
 def examined(looks: Iterable[Callable[[Subject], Check]], subject: Subject) -> Iterator[Check]:
-    """What each of ``looks`` finds; an error of ours is a finding like any other."""
+    """What each of ``looks`` finds, once; an error of ours is a finding like any other."""
+    told = set[str]()
     for look in looks:
         try:
-            yield look(subject)
+            found = look(subject)
         except FedcodeError as error:
-            yield Check(str(error), False, error.hint)
+            found = Check(str(error), False, error.hint)
+        if found.what not in told:
+            told.add(found.what)
+            yield found
 
 
 def private(keys: Iterable[Path]) -> Check:

@@ -36,18 +36,22 @@ class SigningKey:
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, hint: str = "name an officer's key file") -> Self:
         """Reads what :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            hint: what to do where there is no key.
 
         Raises:
             ConfigError: the file cannot be read, or holds no key.
         """
         try:
             return cls(Ed25519PrivateKey.from_private_bytes(path.read_bytes()))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path} is missing", hint) from error
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{path} holds no signing key", "name an officer's key file"
-            ) from error
+            raise ConfigError(f"{path} holds no signing key", hint) from error
 
     def save(self, path: Path) -> None:
         """Writes the key, 32 bytes, to a new file that only its owner can read.

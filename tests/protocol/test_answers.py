@@ -8,7 +8,9 @@ import contextlib
 import io
 import json
 import shlex
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +19,12 @@ import pytest
 import fedcode_client.cli
 import fedcode_server.cli
 from fedcode.errors import MembershipError
+from fedcode_client.budget.keys import make_keys
+from fedcode_client.budget.service import KEYS
 from fedcode_client.offers import Desk
 from fedcode_server.register import FAILED, FINISHED, RUNNING, STOPPED
 from fedcode_server.up import Process
-from tests.parties import Parties, federation, federation_of
+from tests.parties import Parties, federation, federation_of, ports
 
 NAMES = ["acme", "globex", "initech"]
 WEIGHTS = 7
@@ -175,3 +179,40 @@ def test_two_runs_have_two_names(stage: tuple[Parties, Process], run: str, typed
         "hint: choose another --name",
     ]
     assert (contents(folder), process.runs.all()) == (before, rows)
+
+
+def test_a_status_for_machines_says_whether_the_coordinator_tells(
+    run: str, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.loads(typed("fedcode-client status --home acme --json")[1])
+    assert told["unreachable"] is None
+    assert told["runs"][run] == "offered"
+
+    def silent(_home: object) -> None:
+        raise MembershipError("nobody answers us")
+
+    monkeypatch.setattr("fedcode_client.offers.connect", silent)
+    told = json.loads(typed("fedcode-client status --home acme --json")[1])
+    assert (told["unreachable"], told["runs"]) == ("nobody answers us", {})
+
+
+def test_a_budget_service_that_is_down_is_waited_for_aloud(
+    stage: tuple[Parties, Process], tmp_path: Path
+) -> None:
+    """It may have to be started; that takes up to a minute."""
+    home = stage[0].organizations["initech"].home
+    before, address = home.toml.read_text(), f"127.0.0.1:{ports(1)[0]}"
+    home.toml.write_text(f'source = "path:{tmp_path}"\nbudget = "{address}"\n{before}')
+    make_keys(home.ledger / KEYS)
+    words = [sys.executable, "-m", "fedcode_client", "up", "--home", str(home.root)]
+    began = time.monotonic()
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as agent:
+        assert agent.stderr is not None
+        line = agent.stderr.readline()
+        waited = time.monotonic() - began
+        agent.terminate()
+    home.toml.write_text(before)
+    assert line == f"fedcode-client: waits for the budget service at {address}\n"
+    assert waited < 30
+    log = (home.log / "client.log").read_text(encoding="utf-8")
+    assert json.loads(log.splitlines()[-1])["event"] == "waits for the budget service"

@@ -825,6 +825,8 @@ def test_every_command_speaks_json(typed, coordinator) -> None:
     place = f"localhost:{coordinator.port}"
     joined = said(f"fedcode-client join {token}@{place} --home acme")
     assert (joined["member"], joined["state"]) == ("acme", "approved")
+    ours = OurHome(coordinator.home.root.parent / "acme").signing_key().public
+    assert joined["ours"] == ours
     assert said("fedcode-server invite globex --hours 1 --days 0 --home coordinator")["expires"]
     listed = said("fedcode-server members --home coordinator")
     assert [each["name"] for each in listed["members"]] == ["acme"]
@@ -902,6 +904,51 @@ def test_a_doctor_sees_all_that_is_not_as_it_should_be(
     good = {one["what"]: one["good"] for one in found}
     assert good["the coordinator at localhost knows us as acme, approved"]
     assert good["keys: there, and readable for their owner alone"]
+
+
+def test_a_doctor_says_each_thing_once(typed, acme) -> None:
+    told = typed("fedcode-client doctor --home acme")[1].splitlines()
+    assert len([line for line in told if "has not joined a federation" in line]) == 1
+    assert len(set(told)) == len(told)
+
+
+def test_a_doctors_hint_can_be_typed(typed, acme, tmp_path) -> None:
+    text = acme.toml.read_text()
+    (tmp_path / "c;d" / ".git").mkdir(parents=True)
+    acme.toml.write_text(f'source = "path:../c;d"\n{text}')
+    told = typed("fedcode-client doctor --home acme")[1]
+    source = f"'path:{tmp_path / 'c;d'}'"
+    hint = f"budget create {source} --policy POLICY.toml --unit function --home acme"
+    assert f"     hint: fedcode-client {hint}" in told.splitlines()
+
+
+def test_a_signing_key_that_is_missing_is_told_with_what_to_do(typed, acme) -> None:
+    (acme.keys / "signing.key").unlink()
+    told = typed("fedcode-client doctor --home acme")[1].splitlines()
+    place = told.index("BAD  acme/keys/signing.key is missing")
+    assert "bring it back from a backup" in told[place + 1]
+    assert "fedcode-server renew" in told[place + 1]
+    assert not any("officer" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("fedcode-server init new --federation a+b", "1 to 64 of A-Z a-z 0-9 . _ -"),
+        ("fedcode-client ingest --home wrong", "source: should be path:DIR, package:NAME or wheel"),
+        ("fedcode-client ingest path:nowhere --home acme", "nowhere is not a folder"),
+        ("fedcode-server approve nobody --home coordinator", "there is no member nobody"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(typed, coordinator, acme, tmp_path, line, words) -> None:
+    make(tmp_path / "wrong")
+    (tmp_path / "wrong" / "client.toml").write_text('source = "code"\n')
+    code, out, err = typed(line)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "pattern" not in err
+    assert "stdlib" not in err
+    assert "not enrolled" not in err
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def join(
     if found.state == "pending":
         lines.append(f"next, there: fedcode-server approve {membership.member}")
     values = membership.model_dump() | {"state": found.state, "authority": authority}
+    values["ours"] = folder.signing_key().public
     _said(values, lines, as_json)
 
 

@@ -97,7 +97,7 @@ def up(
 
     found = Home.find(home)
     configure(found.log / "client.log")
-    with Process(found, supernode=supernode) as process:
+    with Process(found, supernode=supernode, tell=_tell) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: process.stop())
         member = found.membership()
@@ -119,15 +119,15 @@ def up(
 def status(home: InHome = None, as_json: AsJson = False) -> None:
     """Say what we take part in, and whether our agent is there."""
     found = Home.find(home)
-    membership, agent = found.membership(), health(found)
+    membership, agent, unreachable = found.membership(), health(found), None
     try:
         runs = [(one.run, one.state) for one in Desk(found).offers()]
     except MembershipError as error:
-        runs = []
+        runs, unreachable = [], str(error)
         typer.echo(f"the coordinator does not tell: {error}", err=True)
     if as_json:
         said = {"member": membership.member, "federation": membership.federation}
-        print(json.dumps(said | {"agent": agent, "runs": dict(runs)}))
+        print(json.dumps(said | {"agent": agent, "runs": dict(runs), "unreachable": unreachable}))
         return
     print(f"{membership.member} in {membership.federation}, coordinator at {membership.host}")
     if agent is None:
@@ -144,6 +144,10 @@ def status(home: InHome = None, as_json: AsJson = False) -> None:
 def doctor(home: InHome = None, as_json: AsJson = False) -> None:
     """Check our folder, keys, ledger and way to the coordinator; say what to do."""
     show(examine(Home.find(home)), as_json=as_json)
+
+
+def _tell(line: str) -> None:
+    typer.echo(f"fedcode-client: {line}", err=True)
 
 
 def _console() -> Console:
