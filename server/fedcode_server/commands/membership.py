@@ -39,7 +39,9 @@ Approve = Annotated[
 ]
 Days = Annotated[
     int | None,
-    typer.Option(min=0, max=90, help="How long the invitation is good; 7 with no --hours, either."),
+    typer.Option(
+        min=0, max=90, help="How long the invitation is good; 7 unless --hours are named."
+    ),
 ]
 _DAYS = 7
 _WIDTH = 200
