@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,8 +45,8 @@ LONGEST_REQUEST = 4096
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the curve P-256."""
 
-_TOKEN_VERSION = 1
-_TOKEN_BYTES = 1 + 32 + 8 + 32
+_TOKEN_VERSION = 2
+_TOKEN_BYTES = 1 + 32 + 8 + 32 + 4
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -257,24 +258,37 @@ class Invitation:
         Raises:
             ConfigError: it is not one, or of a later version.
         """
-        wrong = ConfigError("this is no invitation", "copy the whole token, as it was printed")
+        wrong = ConfigError(
+            "this is no invitation: was all of it copied?",
+            "copy the whole token, as it was printed",
+        )
         try:
             data = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         except ValueError as error:
             raise wrong from error
         if len(data) != _TOKEN_BYTES or data[0] != _TOKEN_VERSION:
             raise wrong
-        made = cls(data[1:33], int.from_bytes(data[33:41], "big"), data[41:])
+        made = cls(data[1:33], int.from_bytes(data[33:41], "big"), data[41:73])
         if made.token != token or not _EPOCH.timestamp() < made.expires < 1 << 36:
             raise wrong
         return made
 
     @property
     def token(self) -> str:
-        """98 letters, for a person to hand over."""
+        """103 letters, for a person to hand over; a checksum ends them.
+
+        CRC-32 misses no change within 32 bits, so that one letter is always noticed, or a few in a
+        row. It is for what is copied wrongly; what somebody forges fails elsewhere.
+        """
         ends = self.expires.to_bytes(8, "big")
         data = bytes([_TOKEN_VERSION]) + self.authority + ends + self.seed
+        data += zlib.crc32(data).to_bytes(4, "big")
         return urlsafe_b64encode(data).decode().rstrip("=")
+
+    @property
+    def shown(self) -> str:
+        """What a person knows the token by, and cannot join with."""
+        return f"{self.token[:4]}…{self.token[-6:]}"
 
     @property
     def key(self) -> ec.EllipticCurvePrivateKey:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -40,19 +41,23 @@ class Check:
 
 
 def examined(looks: Iterable[Callable[[Subject], Check]], subject: Subject) -> Iterator[Check]:
-    """What each of ``looks`` finds; an error of ours is a finding like any other."""
+    """What each of ``looks`` finds, once; an error of ours is a finding like any other."""
+    told = set[str]()
     for look in looks:
         try:
-            yield look(subject)
+            found = look(subject)
         except FedcodeError as error:
-            yield Check(str(error), False, error.hint)
+            found = Check(str(error), False, error.hint)
+        if found.what not in told:
+            told.add(found.what)
+            yield found
 
 
 def private(keys: Iterable[Path]) -> Check:
     """Whether nobody but their owner can read ``keys``, which are there."""
     for path in keys:
         if path.stat().st_mode & 0o077:
-            return Check(f"others can read {path}", False, f"chmod 600 {path}")
+            return Check(f"others can read {path}", False, f"chmod 600 {shlex.quote(str(path))}")
     return Check("keys: there, and readable for their owner alone", True)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from datetime import datetime
@@ -24,6 +25,7 @@ from rich.table import Table
 
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import Clip, Federation, Kind, check, load, parse
+from fedcode.folders import check_empty
 from fedcode.record import PrivacyUnit
 from fedcode.simulation.cluster import EngineName
 from fedcode.tasks import TASKS, known
@@ -133,18 +135,21 @@ def prepare(
 ) -> None:
     """Make what a federation starts from: vocabularies and warm starts, of public code alone."""
     os.environ.update(_QUIET)
+    check_empty(out)  # before anything that takes seconds
+    asked = load(federation)
     from fedcode.report.starts import shown, summary
     from fedcode.simulation.preparation import prepare as make
     from fedcode.simulation.view import warming
 
     with warming(Console(stderr=True, quiet=as_json)) as tell:
-        found = make(load(federation), out, tell)
+        found = make(asked, out, tell)
     if as_json:
         print(json.dumps(shown(found.public, found.starts), ensure_ascii=False))
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print(summary(found.folder, found.files, found.tokens, found.starts))
-    console.print(f"next: fedcode-server run {federation} --start {out}", markup=False)
+    words = shlex.join(["fedcode-server", "run", str(federation), "--start", str(out)])
+    console.print(f"next: {words}", markup=False)
 
 
 @app.command()
@@ -237,7 +242,8 @@ def report(
 
     if (folder / "checkpoint").exists() and not (folder / RESULT).exists():
         raise RunError(
-            f"the run in {folder} is not finished", f"fedcode simulate --resume {folder}"
+            f"the run in {folder} is not finished",
+            f"fedcode simulate --resume {shlex.quote(str(folder))}",
         )
     result = read_json(folder / RESULT)
     audited = read_json(folder / AUDIT) if (folder / AUDIT).exists() else None

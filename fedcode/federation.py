@@ -26,6 +26,7 @@ from fedcode.strict import (
     Share,
     Strict,
     checked,
+    formed,
     parsed,
     read,
 )
@@ -362,7 +363,10 @@ class OrganizationSettings(Strict):
     """
 
     name: Name
-    source: Annotated[str, Field(pattern=r"^(own|(package|wheel|path):.+)$")] = OWN
+    source: Annotated[
+        str,
+        formed(r"^(own|(package|wheel|path):.+)$", "path:DIR, package:NAME or wheel:FILE"),
+    ] = OWN
     role: Role = "train"
     max_tokens: Count | None = None
     epsilon: Positive | None = None
@@ -380,7 +384,11 @@ class PublicSettings(Strict):
     """
 
     source: Annotated[
-        str, Field(pattern=r"^(start|stdlib|stdlib\+tests|(package|wheel|path):.+)$")
+        str,
+        formed(
+            r"^(start|stdlib|stdlib\+tests|(package|wheel|path):.+)$",
+            "stdlib, stdlib+tests, path:DIR, package:NAME, wheel:FILE or start",
+        ),
     ] = "stdlib"
     max_tokens: Count | None = None
 

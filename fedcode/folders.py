@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from fedcode.errors import ConfigError
+from fedcode.errors import ConfigError, RunError
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,45 @@ class Folder:
             raise ConfigError(f"{self.root} holds something else: {others[0]}", "name a new folder")
 
     def make(self) -> None:
-        """Makes the folder and its parts, for their owner alone."""
-        for folder in (self.root, *(self.root / part for part in self.PARTS)):
-            if not folder.exists():
-                folder.mkdir(mode=0o700, parents=True)
+        """Makes the folder and its parts, for their owner alone; all of them, or none.
+
+        Raises:
+            OSError: one cannot be made.
+        """
+        made = list[Path]()
+        try:
+            for folder in (self.root, *(self.root / part for part in self.PARTS)):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, parents=True)
+                    made.append(folder)
+        except OSError:
+            for folder in reversed(made):
+                folder.rmdir()
+            raise
+
+
+def holds_something(folder: Path) -> bool:
+    """Whether there is anything in ``folder``, which need not exist.
+
+    Raises:
+        RunError: it is no folder, and can be none.
+    """
+    wrong = RunError(f"{folder} cannot be a folder", "choose another --out")
+    try:
+        above = next(one for one in (folder, *folder.parents) if one.exists())
+        found = folder.exists() and any(folder.iterdir())
+    except OSError as error:
+        raise wrong from error
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise wrong
+    return found
+
+
+def check_empty(folder: Path) -> None:
+    """Whether a result can be written into ``folder``, which need not exist.
+
+    Raises:
+        RunError: it holds something, or can be no folder.
+    """
+    if holds_something(folder):
+        raise RunError(f"{folder} is not empty", "choose another --out")

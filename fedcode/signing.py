@@ -36,31 +36,42 @@ class SigningKey:
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, hint: str = "name an officer's key file") -> Self:
         """Reads what :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            hint: what to do where there is no key.
 
         Raises:
             ConfigError: the file cannot be read, or holds no key.
         """
         try:
             return cls(Ed25519PrivateKey.from_private_bytes(path.read_bytes()))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path} is missing", hint) from error
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{path} holds no signing key", "name an officer's key file"
-            ) from error
+            raise ConfigError(f"{path} holds no signing key", hint) from error
 
     def save(self, path: Path) -> None:
         """Writes the key, 32 bytes, to a new file that only its owner can read.
 
         Raises:
-            ConfigError: there is a file already, or it cannot be written.
+            ConfigError: there is a file already.
+            OSError: it cannot be written.
         """
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be made", "name a file that is not there") from error
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._key.private_bytes_raw())
+        except FileExistsError as error:
+            raise ConfigError(
+                f"{path} cannot be made: it is there", "name a file that is not there"
+            ) from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._key.private_bytes_raw())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     @property
     def public(self) -> str:

@@ -20,8 +20,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Writes ``content`` to ``path`` so that a reader sees the old file or the new one, never half.
 
     The bytes are on disk (fsync) before the name changes.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _replace(path, content)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

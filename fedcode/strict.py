@@ -9,9 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, ValidationError
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import chain_schema, custom_error_schema, str_schema
 
 from fedcode.errors import ConfigError
+
+
+def formed(pattern: str, words: str) -> GetPydanticSchema:
+    """For annotations: text that a regular expression matches; ``words`` say what it asks for."""
+
+    def schema(_source: Any, _handler: Any) -> CoreSchema:
+        matched = str_schema(pattern=pattern)
+        said = custom_error_schema(matched, "form", custom_error_message=f"should be {words}")
+        return chain_schema([str_schema(), said])
+
+    return GetPydanticSchema(schema)
+
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Share = Annotated[float, Field(gt=0, le=1, strict=True)]
@@ -19,9 +33,18 @@ Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Probability = Annotated[float, Field(gt=0, lt=1, strict=True)]
 Amount = Annotated[float, Field(ge=0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[
+    str,
+    formed(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        "1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first",
+    ),
+]
+Key = Annotated[str, formed(r"^[0-9a-f]{64}$", "64 hexadecimal digits")]
 
-Purpose = Annotated[str, Field(pattern=r"^\P{C}{1,200}$")]
+Purpose = Annotated[
+    str, formed(r"^\P{C}{1,200}$", "1 to 200 characters, and none of them a control character")
+]
 """What something is for, word for word: no control characters."""
 
 

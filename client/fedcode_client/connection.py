@@ -32,6 +32,7 @@ _LOST = (
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,  # by a server that has just been stopped or replaced
 )
+_GRPC = "h2"
 _SECONDS, _READY = 20.0, 4.0
 _TRIES, _PAUSE = 4, 0.3
 
@@ -92,6 +93,11 @@ def _meaning(code: grpc.StatusCode, word: str, address: str) -> MembershipError:
         return MembershipError(
             "the coordinator has not approved us yet", "ask for it: fedcode-server approve"
         )
+    if code is grpc.StatusCode.FAILED_PRECONDITION:
+        return MembershipError(
+            "the coordinator does not wait for this any more",
+            "`fedcode-client offers` shows what is asked of us",
+        )
     if code in _LOST:
         return _silent(address)
     return MembershipError(
@@ -124,9 +130,9 @@ def authority_of(host: str, port: int, expected: bytes) -> x509.Certificate:
     been sent but what begins a handshake.
 
     Raises:
-        MembershipError: it shows another one, or no such certificate.
+        MembershipError: it shows another one, or no such certificate; or it is not for enrolment.
     """
-    chain = _shown(host, port)
+    chain, protocol = _shown(host, port)
     found = [each for each in chain if fingerprint(each) == expected]
     if not found:
         raise MembershipError(
@@ -147,6 +153,11 @@ def authority_of(host: str, port: int, expected: bytes) -> x509.Certificate:
             f"the certificate of {joined(host, port)} is not for {host}",
             "use a name that the coordinator's `hosts` has",
         ) from error
+    if protocol != _GRPC:
+        raise MembershipError(
+            f"{joined(host, port)} is the coordinator's, but not its port of enrolment",
+            "take the line as `fedcode-server invite` has printed it, with its port",
+        )
     return authority
 
 
@@ -157,19 +168,23 @@ def _subject(host: str) -> x509.DNSName | x509.IPAddress:
         return x509.DNSName(host)
 
 
-def _shown(host: str, port: int) -> list[x509.Certificate]:
-    """The certificates that a server shows; nothing of them is checked yet."""
+def _shown(host: str, port: int) -> tuple[list[x509.Certificate], str | None]:
+    """The certificates that a server shows, and the protocol that it chooses; nothing is checked.
+
+    The rounds' port speaks HTTP/1.1, enrolment's gRPC.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3  # before, a server would ask for ours first
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([_GRPC])
     for left in reversed(range(_TRIES)):
         try:
             with (
                 socket.create_connection((host, port), _SECONDS) as plain,
                 context.wrap_socket(plain, server_hostname=host) as secure,
             ):
-                return [x509.load_der_x509_certificate(each) for each in _chain(secure)]
+                chain = [x509.load_der_x509_certificate(each) for each in _chain(secure)]
+                return chain, secure.selected_alpn_protocol()
         except (OSError, ValueError) as error:
             if not left or not isinstance(error, (ConnectionError, ssl.SSLError)):
                 raise Unreachable(
@@ -177,7 +192,7 @@ def _shown(host: str, port: int) -> list[x509.Certificate]:
                     "is the host right, and is it up?",
                 ) from error
             time.sleep(_PAUSE)
-    return []
+    return [], None
 
 
 def _chain(secure: ssl.SSLSocket) -> list[bytes]:

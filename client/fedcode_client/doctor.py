@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ from typing import Any
 from fedcode.certificates import load_certificate
 from fedcode.checks import Check, examined, private, room
 from fedcode.corpus import asset_of
+from fedcode.federation import anchored
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.services.enrollment_pb2_grpc import EnrollmentStub
 from fedcode_client import witness
@@ -100,11 +102,11 @@ def _account(home: Home) -> Check:
         return Check(f"the budget service is at {settings.budget}", True)
     path = home.ledger / "ledger.sqlite"
     if settings.source is None or not path.exists():
-        return Check("there is no account yet", False, "fedcode-client budget create")
+        return Check("there is no account yet", False, _creating(home))
     with BudgetLedger.open(path, read_only=True) as ledger:
         account = ledger.account(asset_of(settings.source))
     if account is None:
-        return Check("our code has no account", False, "fedcode-client budget create")
+        return Check("our code has no account", False, _creating(home))
     return Check(f"account: ε ≤ {account.budget.epsilon:g} for a {account.unit}", True)
 
 
@@ -119,6 +121,12 @@ def _ledger(home: Home) -> Check:
         with connect(home) as opened, asking(member.address):
             witness.check(ledger, EnrollmentStub(opened), member.coordinator)
     return Check(f"the ledger: {rows:,} rows in order, no countersigned head is missing", True)
+
+
+def _creating(home: Home) -> str:
+    source = anchored(home.settings().source or "path:DIR", home.root)
+    words = ["fedcode-client", "budget", "create", source, "--policy", "POLICY.toml"]
+    return shlex.join([*words, "--unit", "function", "--home", str(home.root)])
 
 
 def _offers(home: Home) -> Check:

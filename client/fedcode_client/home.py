@@ -7,20 +7,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import Field
 
 from fedcode.certificates import key_pem, load_key, new_key
 from fedcode.errors import ConfigError, MembershipError
 from fedcode.folders import Folder
 from fedcode.signing import SigningKey
 from fedcode.storage import write_atomically
-from fedcode.strict import Name, Strict, checked, parsed, read
+from fedcode.strict import Key, Name, Strict, checked, parsed, read
 from fedcode_client.settings import HINT, TOML, ClientSettings, Port
 
-Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_LOST = (
+    "bring it back from a backup; without it `fedcode-client init` makes another one, to `join` "
+    "with when the coordinator has invited us again (`fedcode-server renew`)"
+)
 
 
 class Membership(Strict):
@@ -88,7 +89,7 @@ class Home(Folder):
 
     def signing_key(self) -> SigningKey:
         """Ours in the roster."""
-        return SigningKey.load(self.keys / "signing.key")
+        return SigningKey.load(self.keys / "signing.key", _LOST)
 
     def node_key(self) -> ec.EllipticCurvePrivateKey:
         """Ours for Flower's node authentication."""

@@ -41,7 +41,8 @@ from fedcode_client.home import Home, Membership, joined
 PORT = 9471
 """Of the enrolment service, where the invitation names none."""
 
-_PLACE = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/@\[\]]+))(:(?P<port>\d+))?")
+_PLACE = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/@\[\]]+))(:(?P<port>.*))?")
+_PORT = re.compile(r"[0-9]{1,5}")
 _ANSWER = "the coordinator's answer"
 _VERSIONS = "are both programs of one version?"
 
@@ -66,10 +67,14 @@ class Ticket:
         """
         token, _, place = text.strip().partition("@")
         invitation, found = Invitation.read(token), _PLACE.fullmatch(place)
-        port = int(found["port"] or PORT) if found else 0
-        if found is None or not 0 < port < 1 << 16:
+        if found is None:
             raise ConfigError("an invitation names its host", "fedcode-client join TOKEN@HOST")
-        return cls(invitation, found["address"] or found["name"], port)
+        number = str(PORT) if found["port"] is None else found["port"]
+        if not _PORT.fullmatch(number) or not 0 < int(number) < 1 << 16:
+            raise ConfigError(
+                f"{number!r} is no number of a port", f"leave it out for {PORT}: TOKEN@HOST"
+            )
+        return cls(invitation, found["address"] or found["name"], int(number))
 
     @property
     def address(self) -> str:

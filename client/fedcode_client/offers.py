@@ -34,7 +34,8 @@ from fedcode_client.home import Home
 _LARGEST = 1 << 32
 _FETCHING = 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_STATES = ("offered", "running", "finished", "failed", "stopped", "declined")
+OFFERED = "offered"
+_STATES = (OFFERED, "running", "finished", "failed", "stopped", "declined")
 _WRONG = "what the coordinator offers is not of this version"
 _OTHERS = "ask its people; nothing was signed"
 
@@ -144,6 +145,20 @@ class Desk:
                 return one
         names = ", ".join(one.run for one in offers) or "none"
         raise MembershipError(f"there is no run {run} for us", f"runs: {names}")
+
+    def asked(self, run: str) -> Offer:
+        """One of them that waits for answers.
+
+        Raises:
+            MembershipError: there is none of this name, or nothing is asked of us any more.
+        """
+        offer = self.offer(run)
+        if offer.state != OFFERED:
+            raise MembershipError(
+                f"{run} is {offer.state}: nothing is asked of us any more",
+                "`fedcode-client offers` shows what is",
+            )
+        return offer
 
     def fetch(self, offer: Offer) -> Path:
         """The folder of the start files, which are fetched where they are not there.

@@ -8,12 +8,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedcode.strict import Count, Strict
+from fedcode.strict import Count, Strict, formed
 
 HINT = "the comments in client.toml say what there is"
 
-Source = Annotated[str, Field(pattern=r"^(package|wheel|path):.+$")]
-Address = Annotated[str, Field(pattern=r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$")]
+Source = Annotated[
+    str, formed(r"^(package|wheel|path):.+$", "path:DIR, package:NAME or wheel:FILE")
+]
+Address = Annotated[
+    str,
+    formed(r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$", "HOST:PORT"),
+]
 Port = Annotated[int, Field(ge=0, lt=1 << 16, strict=True)]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
@@ -49,6 +50,7 @@ class Process:
     Args:
         home: the organization's folder.
         supernode: whether requests come through a stock SuperNode, run beside us.
+        tell: is given a line for a person who waits.
 
     Raises:
         ConfigError: no code is named, or its account is not there.
@@ -57,8 +59,14 @@ class Process:
         RunError: it is up already, the budget service does not start, or a port is taken.
     """
 
-    def __init__(self, home: Home, *, supernode: bool = False) -> None:
-        self._home, self._settings = home, home.settings()
+    def __init__(
+        self,
+        home: Home,
+        *,
+        supernode: bool = False,
+        tell: Callable[[str], object] = lambda _line: None,
+    ) -> None:
+        self._home, self._settings, self._tell = home, home.settings(), tell
         self._membership = home.membership()
         if self._settings.source is None:
             raise ConfigError(f"{home.toml} names no source", 'write source = "path:DIR" there')
@@ -68,7 +76,7 @@ class Process:
         try:
             self._closing.enter_context(alone(home.state / "up.lock", _STATUS))
             channel = self._closing.enter_context(connects(home, Role.TRAINER))
-            self._ledger = self._closing.enter_context(RemoteLedger(channel))
+            self._ledger = self._closing.enter_context(RemoteLedger(channel, waits=self._waits))
             self._checked = self._check_ledger()
             largest = max(_LEAST, self._settings.largest_mib << 20)
             self._answering = Answering(home, self._build)
@@ -145,6 +153,12 @@ class Process:
             event(logger, "waits for the coordinator", logging.WARNING)
             return False
         return True
+
+    def _waits(self) -> None:
+        """For the budget service, which may have to be started again."""
+        event(logger, "waits for the budget service", logging.WARNING)
+        where = f" at {self._settings.budget}" if self._settings.budget else ""
+        self._tell(f"waits for the budget service{where}")
 
     def _front(self, largest: int) -> Beside:
         made = Beside(self._home, largest, self._answering.bundle_refused)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import uuid
 import zipfile
 from email import message_from_bytes
@@ -88,7 +89,7 @@ def _registration(root: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(
             f"{root} has no history and is not registered",
-            f"fedcode-client asset path:{root} --register",
+            f"fedcode-client asset {shlex.quote(f'path:{root}')} --register",
         ) from error
     if not _REGISTRATION.fullmatch(text):
         raise CorpusError(f"{top / REGISTERED} is not what was written", "restore it")

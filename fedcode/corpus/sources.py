@@ -41,7 +41,7 @@ _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packag
 _LONGEST = 4 * (LONGEST_FILE + 1)
 """In bytes: no file of ``LONGEST_FILE`` characters is longer in an encoding that is in use."""
 
-NAMING = "write package:NAME, wheel:FILE, path:DIR, stdlib or stdlib+tests"
+NAMING = "write path:DIR, package:NAME or wheel:FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,9 @@ def find(source: str) -> Listing:
         return _wheel(Path(rest))
     if rest and scheme == "path":
         return _folder(Path(rest))
-    raise CorpusError(f"unknown source {source!r}", NAMING)
+    raise CorpusError(
+        f"unknown source {source!r}", f"{NAMING}; for public code also stdlib or stdlib+tests"
+    )
 
 
 def contents(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | str]]:
@@ -179,7 +181,7 @@ def _wheel(file: Path) -> Listing:
 
 def _folder(root: Path) -> Listing:
     if not root.is_dir():
-        raise CorpusError(f"{root} is not a folder", NAMING)
+        raise CorpusError(f"{root} is not a folder", "name one that is there: path:DIR")
     listing = Listing()
     _walk(listing, root.resolve(), "", LEFT_OUT | _NEVER)
     for path in [p for p in listing.entries if not _counts(p)]:

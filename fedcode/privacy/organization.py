@@ -21,6 +21,7 @@ from fedcode.signing import SigningKey, canonical, signed
 from fedcode.storage import write_atomically
 from fedcode.strict import (
     Count,
+    Key,
     Name,
     Positive,
     Probability,
@@ -78,7 +79,7 @@ class Officer(Strict):
     """
 
     name: Name
-    key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    key: Key
 
 
 class OrganizationPolicy(Strict):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from fedcode.corpus import cache_folder, deduplicate, read, read_public
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import OWN, Federation, check
+from fedcode.folders import check_empty
 from fedcode.record import Corpus, SourceFile
 from fedcode.report.html import render
 from fedcode.rounds.transcript import Summed
@@ -36,7 +38,7 @@ from fedcode.simulation.arms import Arm
 from fedcode.simulation.dataset import all_files
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.manifest import manifest
-from fedcode.simulation.run import MANIFEST, REPORT, RESULT, TRANSCRIPT, WEIGHTS, holds_something
+from fedcode.simulation.run import MANIFEST, REPORT, RESULT, TRANSCRIPT, WEIGHTS
 from fedcode.simulation.spending import Trained, ledger_at_most, spent_by_round
 from fedcode.start import PUBLIC, Start, expected_agreement, file_of
 from fedcode.storage import write_atomically, write_json
@@ -72,8 +74,7 @@ def measure(run: Path, federation: Federation | None, folder: Path) -> dict[str,
     begun = time.perf_counter()
     if not (run / WEIGHTS).exists():
         raise RunError(f"the run in {run} is not finished", "fedcode-server status")
-    if holds_something(folder):
-        raise RunError(f"{folder} is not empty", "choose another --out")
+    check_empty(folder)
     asked = federation or check(results.read_json(run / "federation.json"), "the run's settings")
     trained = {task.name: _trained(run, asked, task.name) for task in asked.tasks}
     public = read_public(run / "start" / PUBLIC, _public_of(trained))
@@ -169,8 +170,8 @@ def _sums(run: Path, agreed: Agreement) -> list[Summed]:
     if found.wrong:
         raise RunError(
             f"the transcript of {agreed.task} does not hold: {found.wrong[0]}",
-            f"fedcode agreement verify {run}/agreement-{agreed.task}.json --transcript "
-            f"{run}/{TRANSCRIPT}",
+            f"fedcode agreement verify {shlex.quote(str(run / f'agreement-{agreed.task}.json'))} "
+            f"--transcript {shlex.quote(str(run / TRANSCRIPT))}",
         )
     training = agreed.training
     step = agreed.noise_multiplier, training.sampling_rate, training.steps_per_round

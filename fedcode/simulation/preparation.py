@@ -13,10 +13,11 @@ from fedcode.budgets import calibrated
 from fedcode.corpus import save_public
 from fedcode.errors import RunError
 from fedcode.federation import Federation
+from fedcode.folders import check_empty
 from fedcode.simulation import jobs
 from fedcode.simulation.dataset import load
 from fedcode.simulation.jobs import Job, Progress
-from fedcode.simulation.run import check_tasks, holds_something
+from fedcode.simulation.run import check_tasks
 from fedcode.start import PUBLIC, Start
 
 
@@ -66,8 +67,7 @@ def prepare(
     """
     check_tasks(federation)
     calibrated(federation)
-    if holds_something(folder):
-        raise RunError(f"{folder} is not empty", "choose another --out")
+    check_empty(folder)
     load(federation, os.cpu_count() or 1, known=True)  # in several processes, into the cache
     jobs.initialize(_Told(tell), None, federation.threads)
     plain = federation.model_dump(mode="json")

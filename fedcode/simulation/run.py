@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from fedcode.budgets import calibrated, shortfalls
 from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
 from fedcode.federation import Federation, check
+from fedcode.folders import holds_something
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, units
@@ -87,11 +89,11 @@ def simulate(
         UsageError: something a person can mend.
         TrainingError: a loss is not finite.
     """
-    start = time.perf_counter()
+    start, quoted = time.perf_counter(), shlex.quote(str(folder))
     if resume and (folder / RESULT).exists():
         raise RunError(
             f"the run in {folder} is finished",
-            f"show it: fedcode report {folder}, or repeat it: fedcode simulate --again {folder}",
+            f"show it: fedcode report {quoted}, or repeat it: fedcode simulate --again {quoted}",
         )
     if options.engine == "flower":
         check_usable()
@@ -112,7 +114,7 @@ def simulate(
         with view.training(federation, sum(job.folder is None for job in jobs)):
             schedule.run([*_warm_starts(jobs), *jobs])
     except Interrupted as error:
-        hint = f"continue with: fedcode simulate --resume {folder}"
+        hint = f"continue with: fedcode simulate --resume {quoted}"
         raise Interrupted(str(error), hint) from None
     except FedcodeError:
         if not resume:
@@ -179,25 +181,13 @@ def _manifest(
         return before
     if holds_something(folder):
         begun = (folder / MANIFEST).exists() and not (folder / RESULT).exists()
-        go_on = f", or go on with: fedcode simulate --resume {folder}" if begun else ""
-        raise RunError(f"{folder} is not empty", f"choose another --out{go_on}")
+        go_on = f", or go on with: fedcode simulate --resume {shlex.quote(str(folder))}"
+        raise RunError(f"{folder} is not empty", f"choose another --out{go_on if begun else ''}")
     try:
         write_json(folder / MANIFEST, made)
     except OSError as error:
         raise RunError(f"{folder} cannot be made", "choose another --out") from error
     return made
-
-
-def holds_something(folder: Path) -> bool:
-    """Whether there is anything in ``folder``, which need not exist.
-
-    Raises:
-        RunError: it is no folder.
-    """
-    try:
-        return folder.exists() and any(folder.iterdir())
-    except OSError as error:
-        raise RunError(f"{folder} cannot be a folder", "choose another --out") from error
 
 
 def _jobs(

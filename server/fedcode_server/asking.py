@@ -8,7 +8,7 @@ import json
 import re
 from pathlib import Path
 
-from fedcode.errors import ConfigError
+from fedcode.errors import ConfigError, RunError
 from fedcode.federation import Federation, load
 from fedcode.identity import NAME, Roster
 from fedcode.storage import write_json
@@ -47,6 +47,8 @@ def ask(
     name = name or _next(asked.name, [row.name for row in runs.all()])
     if not NAME.fullmatch(name):
         raise ConfigError(f"{name} cannot be a run's name", "1 to 64 of A-Z a-z 0-9 . _ -")
+    if runs.get(name) is not None or (home.runs / name).exists():
+        raise RunError(f"there is a run {name}", "choose another --name")
     roster = _roster(home, registry, asked)
     folder = RunFolder.create(home.runs / name, asked, start, roster)
     write_json(_path(home), roster.plain())

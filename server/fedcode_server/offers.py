@@ -70,7 +70,7 @@ class Services(Witnessing):
         if row.state != OFFERED:
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "not offered any more")
         if not request.accept:
-            self._runs.move(row.name, DECLINED, member.name)
+            self._runs.move(row.name, DECLINED, f"declined by {member.name}")
             return messages.AnswerReply()
         given = {one.agreement: one.signature for one in request.signatures}
         try:

@@ -35,7 +35,7 @@ class Row:
     Attributes:
         name: of its folder, too.
         state: see above.
-        note: who declined, or why it failed, in words of ours.
+        note: that somebody declined, or why it failed, in words of ours.
         stop: whether a person wants it to stop.
         created: seconds since 1970; and so
         changed: when it got its state.

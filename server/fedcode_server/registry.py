@@ -149,20 +149,28 @@ class Registry:
                 )
             )
 
-    def approve(self, names: Sequence[str]) -> None:
+    def approve(self, names: Sequence[str]) -> dict[str, str]:
         """Makes members of those who have enrolled; all of them, or none.
+
+        Returns:
+            The signing keys that are approved, by name.
 
         Raises:
             MembershipError: one of them has not enrolled, or is out.
         """
+        keys = {}
         with self.database.writing() as session:
             for name in names:
                 row = session.get(MemberRow, name)
                 if row is None:
-                    raise MembershipError(f"{name} has not enrolled", "fedcode-server members")
+                    raise MembershipError(
+                        f"there is no member {name}", "`fedcode-server members` shows all"
+                    )
                 if row.state not in IN:
                     raise MembershipError(f"{name} is {row.state}", f"fedcode-server renew {name}")
                 self._set(row, "approved")
+                keys[name] = row.signing_key
+        return keys
 
     def revoke(self, name: str) -> None:
         """No certificate and no invitation of ``name`` is good for anything any more.

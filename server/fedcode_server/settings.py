@@ -140,7 +140,7 @@ class Home(Folder):
 
     def signing_key(self) -> SigningKey:
         """With which the coordinator signs all that it sends."""
-        return SigningKey.load(self.keys / "signing.key")
+        return SigningKey.load(self.keys / "signing.key", "bring it back from a backup")
 
     def authority(self) -> Authority:
         """Which makes the certificates of this server and of all members."""

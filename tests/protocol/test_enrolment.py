@@ -4,6 +4,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import socket
@@ -46,6 +47,7 @@ from fedcode.services import serving
 from fedcode.services.enrolling import SERVICE, enrol_request
 from fedcode.services.serving import channel, server
 from fedcode.signing import SigningKey
+from fedcode.transport.front import Listener
 from fedcode_client import doctor, joining
 from fedcode_client.connection import NotAccepted, connect
 from fedcode_client.home import Home as OurHome
@@ -326,7 +328,7 @@ def test_another_expiry_makes_another_invitation(coordinator, acme) -> None:
 
 def test_an_altered_token_is_refused(coordinator, acme) -> None:
     ticket = coordinator.ticket("acme")
-    for place in (1, 40, 97):
+    for place in (1, 40, 50, 97, 102):
         token = list(ticket.invitation.token)
         token[place] = "A" if token[place] != "A" else "Q"
         with pytest.raises((ConfigError, MembershipError)):
@@ -797,9 +799,16 @@ def test_three_commands_on_each_side(typed, coordinator) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "acme is a member of ours: pending"
     assert coordinator.home.signing_key().public in out
-    assert typed("fedcode-server approve acme --home coordinator")[1] == "acme is approved\n"
+    key = OurHome(coordinator.home.root.parent / "acme").signing_key().public
+    approved = typed("fedcode-server approve acme --home coordinator")[1]
+    assert approved == f"acme is approved, key {key}\n"
     listed = typed("fedcode-server members --home coordinator")[1].splitlines()
     assert listed[1].split()[:2] == ["acme", "approved"]
+    assert listed[1].split()[-1] == key
+    assert [line.split() for line in listed[-2:]] == [
+        ["authority", coordinator.home.authority().fingerprint.hex()],
+        ["coordinator", coordinator.home.signing_key().public],
+    ]
     code, out, _ = typed("fedcode-client leave --home acme --yes")
     assert (code, out) == (0, "acme has left ours; keys and ledger are still here\n")
 
@@ -816,13 +825,19 @@ def test_every_command_speaks_json(typed, coordinator) -> None:
     place = f"localhost:{coordinator.port}"
     joined = said(f"fedcode-client join {token}@{place} --home acme")
     assert (joined["member"], joined["state"]) == ("acme", "approved")
+    ours = OurHome(coordinator.home.root.parent / "acme").signing_key().public
+    assert joined["ours"] == ours
     assert said("fedcode-server invite globex --hours 1 --days 0 --home coordinator")["expires"]
     listed = said("fedcode-server members --home coordinator")
     assert [each["name"] for each in listed["members"]] == ["acme"]
     assert [each["name"] for each in listed["invited"]] == ["globex"]
+    assert listed["coordinator"] == coordinator.home.signing_key().public
+    assert listed["authority"] == coordinator.home.authority().fingerprint.hex()
     token = said("fedcode-server renew acme --home coordinator")["token"]
     assert said(f"fedcode-client join {token}@{place} --home acme")["state"] == "approved"
-    assert said("fedcode-server approve acme --home coordinator") == {"approved": ["acme"]}
+    key = OurHome(coordinator.home.root.parent / "acme").signing_key().public
+    approved = said("fedcode-server approve acme --home coordinator")
+    assert approved == {"approved": ["acme"], "signing_keys": {"acme": key}}
     assert said("fedcode-client leave --yes --home acme")["state"] == "left"
     assert said("fedcode-server revoke acme --home coordinator") == {"revoked": "acme"}
 
@@ -833,6 +848,9 @@ def test_every_command_speaks_json(typed, coordinator) -> None:
         "fedcode-server invite acme --home nowhere",
         "fedcode-server invite no/name --home coordinator",
         "fedcode-server invite acme --days 0 --home coordinator",
+        "fedcode-server invite acme --hours 0 --home coordinator",
+        "fedcode-server invite acme --hours -1 --home coordinator",
+        "fedcode-server renew acme --hours 0 --home coordinator",
         "fedcode-server renew acme --home coordinator",
         "fedcode-server approve acme --home coordinator",
         "fedcode-server revoke acme --home coordinator",
@@ -888,6 +906,51 @@ def test_a_doctor_sees_all_that_is_not_as_it_should_be(
     assert good["keys: there, and readable for their owner alone"]
 
 
+def test_a_doctor_says_each_thing_once(typed, acme) -> None:
+    told = typed("fedcode-client doctor --home acme")[1].splitlines()
+    assert len([line for line in told if "has not joined a federation" in line]) == 1
+    assert len(set(told)) == len(told)
+
+
+def test_a_doctors_hint_can_be_typed(typed, acme, tmp_path) -> None:
+    text = acme.toml.read_text()
+    (tmp_path / "c;d" / ".git").mkdir(parents=True)
+    acme.toml.write_text(f'source = "path:../c;d"\n{text}')
+    told = typed("fedcode-client doctor --home acme")[1]
+    source = f"'path:{tmp_path / 'c;d'}'"
+    hint = f"budget create {source} --policy POLICY.toml --unit function --home acme"
+    assert f"     hint: fedcode-client {hint}" in told.splitlines()
+
+
+def test_a_signing_key_that_is_missing_is_told_with_what_to_do(typed, acme) -> None:
+    (acme.keys / "signing.key").unlink()
+    told = typed("fedcode-client doctor --home acme")[1].splitlines()
+    place = told.index("BAD  acme/keys/signing.key is missing")
+    assert "bring it back from a backup" in told[place + 1]
+    assert "fedcode-server renew" in told[place + 1]
+    assert not any("officer" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("fedcode-server init new --federation a+b", "1 to 64 of A-Z a-z 0-9 . _ -"),
+        ("fedcode-client ingest --home wrong", "source: should be path:DIR, package:NAME or wheel"),
+        ("fedcode-client ingest path:nowhere --home acme", "nowhere is not a folder"),
+        ("fedcode-server approve nobody --home coordinator", "there is no member nobody"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(typed, coordinator, acme, tmp_path, line, words) -> None:
+    make(tmp_path / "wrong")
+    (tmp_path / "wrong" / "client.toml").write_text('source = "code"\n')
+    code, out, err = typed(line)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "pattern" not in err
+    assert "stdlib" not in err
+    assert "not enrolled" not in err
+
+
 @pytest.mark.parametrize(
     ("least", "most", "said"),
     [
@@ -913,9 +976,105 @@ def test_keys_that_are_missing_are_not_made_anew(typed, coordinator) -> None:
     assert "ca.key is missing, and members may rely on it" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [("", 7 * DAY), ("--days 2", 2 * DAY), ("--hours 5", 5 * 3600), ("--days 1 --hours 0", DAY)],
+)
+def test_an_invitation_is_good_for_as_long_as_was_said(typed, coordinator, words, seconds) -> None:
+    code, out, _ = typed(f"fedcode-server invite acme {words} --home coordinator --json")
+    assert code == 0
+    assert abs(json.loads(out)["expires"] - time.time() - seconds) < 60
+
+
+@pytest.mark.parametrize("port", ["abc", "", "0", "65536", "٣"])
+def test_a_port_is_a_number(port) -> None:
+    token = Invitation.make(bytes(32), 1 << 34).token
+    with pytest.raises(ConfigError, match="is no number of a port"):
+        joining.Ticket.read(f"{token}@127.0.0.1:{port}")
+
+
+def test_the_port_of_the_rounds_is_told_from_that_of_enrolment(coordinator, acme) -> None:
+    """They have one certificate; the one speaks HTTP/1.1, the other gRPC."""
+    ticket, before = coordinator.ticket("acme"), files(acme)
+    chain, key = coordinator.home.keys / "server.crt", coordinator.home.keys / "server.key"
+    ca = coordinator.home.keys / "ca.crt"
+    fleet = Listener(None, "127.0.0.1", 0, (chain, key, ca))
+    fleet.start()
+    try:
+        with pytest.raises(MembershipError, match="but not its port of enrolment"):
+            joining.join(acme, dataclasses.replace(ticket, port=fleet.port))
+    finally:
+        fleet.stop()
+    assert files(acme) == before
+    joining.join(acme, ticket)
+
+
+def test_what_is_to_be_typed_next_is_quoted(typed, tmp_path) -> None:
+    for program, more in (("client", ""), ("server", " --federation f")):
+        code, out, _ = typed(f"fedcode-{program} init a;b/{program}{more}")
+        assert code == 0
+        assert f"--home 'a;b/{program}'" in out.splitlines()[-1]
+    assert "fedcode-server up --home 'a;b/server', then fedcode-server invite NAME" in out
+    (tmp_path / "a;b" / "client" / "keys" / "tls.key").chmod(0o644)
+    told = typed("fedcode-client doctor --home a;b/client")[1]
+    assert "hint: chmod 600 'a;b/client/keys/tls.key'" in told
+
+
 def test_an_address_of_version_6_is_read() -> None:
     token = Invitation.make(bytes(32), 1 << 34).token
     found = joining.Ticket.read(f"{token}@[2001:db8::1]:99")
     assert (found.host, found.port, found.address) == ("2001:db8::1", 99, "[2001:db8::1]:99")
     assert joining.Ticket.read(f"{token}@fed.example").port == joining.PORT
     assert fingerprint(found.invitation.certificate)
+
+
+# Places that cannot be written.
+
+
+@pytest.mark.parametrize("program", ["client", "server"])
+def test_a_folder_cannot_be_made_in_a_file(typed, tmp_path, program) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, out, err = typed(f"fedcode-{program} init file/ours")
+    assert (code, out) == (2, "")
+    words = f"fedcode-{program}: file/ours would lie in a file, not in a folder"
+    assert err.splitlines() == [words, "hint: name another place"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("program", ["client", "server"])
+@pytest.mark.parametrize("folder", ["new", "there", "there/new"])
+def test_a_folder_that_cannot_be_written_stays_as_it_is(
+    typed, tmp_path, monkeypatch, program, folder
+) -> None:
+    (tmp_path / "there").mkdir()
+    mkdir = Path.mkdir
+
+    def refusing(path, *words, **more):
+        if path.name in ("state", "new"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        mkdir(path, *words, **more)
+
+    monkeypatch.setattr(Path, "mkdir", refusing)
+    code, out, err = typed(
+        f"fedcode-{program} init {folder} {'--federation f' * (program[0] == 's')}"
+    )
+    assert (code, out) == (2, "")
+    first, second = err.splitlines()
+    assert first.endswith(" cannot be read or written: permission denied")
+    assert second.startswith("hint: ")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_a_disk_that_is_full_while_a_folder_is_made_is_told(typed, tmp_path, monkeypatch) -> None:
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fedcode.storage.os.fsync", full)
+        code, _, err = typed("fedcode-server init new")
+    first, second = err.splitlines()
+    assert code == 2
+    assert first == "fedcode-server: new/keys/ca.key cannot be written: the disk is full"
+    assert second == "hint: make room"
+    assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == []
+    assert typed("fedcode-server init new")[0] == 0

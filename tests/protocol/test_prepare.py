@@ -99,6 +99,22 @@ def test_it_says_what_to_do_next_and_does_nothing_twice(base: Path) -> None:
     assert {p: p.read_bytes() for p in (base / "again").iterdir()} == before
 
 
+def test_a_folder_that_is_not_empty_is_refused_before_anything_is_loaded(base: Path) -> None:
+    """Torch alone takes seconds."""
+    (base / "full").mkdir()
+    (base / "full" / "mine").write_text("mine")
+    code = (
+        "import sys; from fedcode.cli import app; from fedcode.terminal import run\n"
+        "sys.modules['fedcode.simulation.preparation'] = None; run(app, 'fedcode')"
+    )
+    words = ["prepare", "real.toml", "--out", "full"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=base, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "fedcode: full is not empty\nhint: choose another --out\n"
+
+
 def test_code_that_only_an_agent_knows_cannot_be_simulated(base: Path) -> None:
     done = program(base, "simulate", "real.toml", "--out", "none")
     assert done.returncode == 2

@@ -3,6 +3,7 @@
 """The coordinator's and the organization's programs, as a person types them."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -251,19 +252,35 @@ def test_an_asset_is_told_and_a_folder_is_named_once(folder, said, refused) -> N
     (folder / "alpha" / ".fedcode-asset").unlink()
 
 
+def test_sources_in_hints_are_quoted(folder, typed) -> None:
+    (folder / "a;b").mkdir()
+    done = typed("fedcode-client asset path:a;b")
+    assert f"hint: fedcode-client asset 'path:{folder / 'a;b'}' --register" in done.stderr
+    done = typed("fedcode-client preview a;b.toml")
+    assert "hint: fedcode-client preview 'a;b.toml' NAME" in done.stderr
+    (folder / "a;b" / "checkpoint").mkdir()
+    done = typed("fedcode report a;b")
+    assert "hint: fedcode simulate --resume 'a;b'" in done.stderr
+
+
 # The officers' policy.
 
 
-def test_a_policy_is_signed_by_two_and_checked(folder, said, refused) -> None:
-    keys = [said(f"fedcode-client policy key {name}.key").strip() for name in ("ada", "grace")]
+def written(*keys):
+    """A policy's file, its officers ada and grace."""
     officers = "".join(
         f'[[officers]]\nname = "{name}"\nkey = "{key}"\n'
         for name, key in zip(("ada", "grace"), keys, strict=True)
     )
-    text = (
+    return (
         'organization = "acme"\nversion = 1\ndelta = 1e-6\ncaps = { epsilon = 8 }\n[permitted]\n'
         'purposes = ["research"]\ntasks = ["completion"]\nunits = ["function"]\n' + officers
     )
+
+
+def test_a_policy_is_signed_by_two_and_checked(folder, said, refused) -> None:
+    keys = [said(f"fedcode-client policy key {name}.key").strip() for name in ("ada", "grace")]
+    text = written(*keys)
     (folder / "policy.toml").write_text(text, encoding="utf-8")
     assert said("fedcode-client policy sign policy.toml --key ada.key") == (
         "signed version 1: policy.toml.signatures\n"
@@ -287,6 +304,36 @@ def test_a_policy_is_signed_by_two_and_checked(folder, said, refused) -> None:
     assert "64 hexadecimal" in refused("fedcode-client ledger verify ledger.sqlite --head abc")
     line = refused("fedcode-client policy check policy.toml --before lower.toml")
     assert "version 1 of the policy does not follow 2" in line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fedcode-client policy key file/ada.key",
+        "fedcode-client policy key none/ada.key",
+        "fedcode-client policy sign kept/policy.toml --key officer.key",
+        "fedcode prepare federation.toml --out file",
+        "fedcode prepare federation.toml --out file/start",
+        "fedcode report file/run",
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_a_hint(folder, refused, monkeypatch, line) -> None:
+    """As root one may write everywhere: a file stands for what is closed."""
+    (folder / "file").write_text("mine")
+    kept = folder / "kept"
+    kept.mkdir(exist_ok=True)
+    (kept / "policy.toml").write_text(written(KEYS[0].public, KEYS[1].public), encoding="utf-8")
+    if not (folder / "officer.key").exists():
+        KEYS[0].save(folder / "officer.key")
+
+    def closed(**_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(kept / ".x"))
+
+    monkeypatch.setattr("fedcode.storage.tempfile.mkstemp", closed)
+    refused(line)
+    assert [path.name for path in kept.iterdir()] == ["policy.toml"]
+    assert not (folder / "none").exists()
+    assert (folder / "file").read_text() == "mine"
 
 
 def test_the_policy_in_the_documents_is_one(folder, refused) -> None:

@@ -18,8 +18,8 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 PROGRAMS = {"fedcode-server": "fedcode_server.cli", "fedcode-client": "fedcode_client.cli"}
 SAME = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "KEY"),
-    (re.compile(r"\b[\w-]{98}(?=@)"), "TOKEN"),
-    (re.compile(r"\b[\w-]{6}…@"), "TOKEN…@"),
+    (re.compile(r"\b[\w-]{103}(?=@)"), "TOKEN"),
+    (re.compile(r"\b[\w-]{4}…[\w-]{6}@"), "TO…KEN@"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"), "DAY"),
     (re.compile(r"\b\d{4,5}\b"), "PORT"),
 )
@@ -52,7 +52,7 @@ def free() -> int:
 
 def typed(command: str, token: str) -> list[str]:
     program, *words = shlex.split(command.removesuffix(" &"))
-    words = [re.sub(r"^[\w-]{98}@.*", token, word) for word in words]
+    words = [re.sub(r"^[\w-]{103}@.*", token, word) for word in words]
     code = f"import sys; from {PROGRAMS[program]} import main; sys.argv[0] = {program!r}; main()"
     return [sys.executable, "-c", code, *words]
 

@@ -182,7 +182,7 @@ def test_an_invitation_is_for_calling_and_signs_nobody() -> None:
 
 def test_a_token_is_one_line_that_survives_a_shell() -> None:
     token = Invitation.make(AUTHORITY.fingerprint, SOON).token
-    assert len(token) == 98
+    assert len(token) == 103
     assert token.replace("-", "").replace("_", "").isalnum()
 
 
@@ -203,3 +203,19 @@ def test_a_token_is_one_line_that_survives_a_shell() -> None:
 def test_other_tokens_are_refused(change) -> None:
     with pytest.raises(ConfigError, match="no invitation"):
         Invitation.read(change(Invitation.make(AUTHORITY.fingerprint, SOON).token))
+
+
+def test_a_letter_that_was_copied_wrongly_is_noticed_wherever_it_stands() -> None:
+    token = Invitation.make(AUTHORITY.fingerprint, SOON).token
+    for place, letter in enumerate(token):
+        for other in "AQz_":
+            altered = token[:place] + other + token[place + 1 :]
+            if other != letter:
+                with pytest.raises(ConfigError, match="no invitation: was all of it copied"):
+                    Invitation.read(altered)
+
+
+def test_two_tokens_of_one_authority_are_told_apart_as_they_are_shown() -> None:
+    made = [Invitation.make(AUTHORITY.fingerprint, SOON) for _ in range(20)]
+    assert len({one.shown for one in made}) == 20
+    assert all(len(one.shown) == 11 and one.token.endswith(one.shown[-6:]) for one in made)

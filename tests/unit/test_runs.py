@@ -183,8 +183,8 @@ def test_a_run_has_one_name_and_moves_between_states(tmp_path: Path) -> None:
     runs.add("two")
     runs.ask_to_stop("two")
     assert runs.get("two").state == STOPPED
-    runs.move("two", DECLINED, "acme")
-    assert runs.get("two").note == "acme"
+    runs.move("two", DECLINED, "declined by acme")
+    assert runs.get("two").note == "declined by acme"
     database.close()
 
 

@@ -62,10 +62,16 @@ class Asking:
     Args:
         connect: makes a channel; asked again when the service was lost.
         patience: seconds that a service may be lost.
+        waits: called once in each call that finds it lost.
     """
 
-    def __init__(self, connect: Callable[[], grpc.Channel], patience: float = PATIENCE) -> None:
-        self._connect, self._patience = connect, patience
+    def __init__(
+        self,
+        connect: Callable[[], grpc.Channel],
+        patience: float = PATIENCE,
+        waits: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._connect, self._patience, self._waits = connect, patience, waits
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
 
@@ -123,6 +129,8 @@ class Asking:
                 continue
             if time.monotonic() + pause >= until:
                 raise problem
+            if pause == _PAUSE:
+                self._waits()
             self._lost(opened)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -151,10 +159,16 @@ class BudgetClient:
     Args:
         connect: makes a channel; asked again when the service was lost.
         patience: seconds that a service may be lost.
+        waits: called once in each call that finds it lost.
     """
 
-    def __init__(self, connect: Callable[[], grpc.Channel], patience: float) -> None:
-        self._asking = Asking(connect, patience)
+    def __init__(
+        self,
+        connect: Callable[[], grpc.Channel],
+        patience: float,
+        waits: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._asking = Asking(connect, patience, waits)
 
     def __enter__(self) -> Self:
         return self

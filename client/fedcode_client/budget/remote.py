@@ -32,10 +32,16 @@ class RemoteLedger(BudgetClient):
     Args:
         connect: makes a channel; asked again when the service was lost.
         patience: seconds that a service may be lost.
+        waits: called once in each call that finds it lost.
     """
 
-    def __init__(self, connect: Callable[[], grpc.Channel], patience: float = PATIENCE) -> None:
-        super().__init__(connect, patience)
+    def __init__(
+        self,
+        connect: Callable[[], grpc.Channel],
+        patience: float = PATIENCE,
+        waits: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(connect, patience, waits)
 
     def charge(
         self,

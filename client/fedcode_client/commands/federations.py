@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -127,7 +128,8 @@ def _asked(
         offers.check(offer)
         return offer.federation, offers.membership.member, offers.fetch(offer)
     if name is None:
-        raise ConfigError(f"{path} names several organizations", f"preview {path} NAME")
+        hint = f"fedcode-client preview {shlex.quote(federation)} NAME"
+        raise ConfigError(f"{path} names several organizations", hint)
     return load(path), name, start
 
 
@@ -165,7 +167,8 @@ def ingest(
     for path, reason in found.skipped:
         console.print(f"skipped {path}: {reason}")
     if found.asset is None:
-        console.print(f"no account can pay: fedcode-client asset {found.source} --register")
+        quoted = shlex.quote(found.source)
+        console.print(f"no account can pay: fedcode-client asset {quoted} --register")
     else:
         standing = "has an account" if found.account else "has no account yet"
         console.print(f"{found.asset} {standing}")

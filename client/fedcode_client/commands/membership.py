@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from fedcode.certificates import fingerprint, load_certificate
+from fedcode.errors import MembershipError
+from fedcode.terminal import confirm
 from fedcode_client import joining
 from fedcode_client.home import Home, make
 
@@ -36,7 +39,8 @@ def init(
     key = Home(folder).signing_key().public
     names = [str(path.relative_to(folder)) for path in made]
     lines = [f"made {path}" for path in made] or [f"{folder} is complete; nothing was changed"]
-    lines += [f"our key  {key}", f"next: fedcode-client join TOKEN@HOST --home {folder}"]
+    quoted = shlex.quote(str(folder))
+    lines += [f"our key  {key}", f"next: fedcode-client join TOKEN@HOST --home {quoted}"]
     _said({"home": str(folder), "signing_key": key, "made": names}, lines, as_json)
 
 
@@ -63,6 +67,7 @@ def join(
     if found.state == "pending":
         lines.append(f"next, there: fedcode-server approve {membership.member}")
     values = membership.model_dump() | {"state": found.state, "authority": authority}
+    values["ours"] = folder.signing_key().public
     _said(values, lines, as_json)
 
 
@@ -76,7 +81,10 @@ def leave(
     folder = Home.find(home)
     there = folder.membership()
     if not yes:
-        typer.confirm(f"leave {there.federation} as {there.member}?", abort=True, err=True)
+        still = MembershipError(
+            f"{there.member} is still a member of {there.federation}", "to leave, answer y"
+        )
+        confirm(f"leave {there.federation} as {there.member}?", still)
     joining.leave(folder)
     _said(
         {"member": there.member, "federation": there.federation, "state": "left"},

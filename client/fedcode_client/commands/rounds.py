@@ -15,15 +15,16 @@ from rich.table import Table
 
 from fedcode.budgets import calibrated
 from fedcode.checks import show
-from fedcode.errors import MembershipError
+from fedcode.errors import MembershipError, RunError
 from fedcode.logs import configure
 from fedcode.modes import leaving, tradeoff
 from fedcode.privacy.accountant import epsilon as epsilon_of
 from fedcode.report.table import epsilon
+from fedcode.terminal import confirm
 from fedcode_client.commands.membership import AsJson, InHome
 from fedcode_client.doctor import examine, health
 from fedcode_client.home import Home
-from fedcode_client.offers import Desk, Offer, document
+from fedcode_client.offers import OFFERED, Desk, Offer, document
 from fedcode_client.paying import paying
 
 app = typer.Typer()
@@ -49,7 +50,7 @@ def offers(home: InHome = None, as_json: AsJson = False) -> None:
         table.add_column(title)
     for one in found:
         tasks = ", ".join(each.agreement.task for each in one.agreements)
-        missing = ", ".join(one.missing())
+        missing = ", ".join(one.missing()) if one.state == OFFERED else ""
         members = str(len(one.roster.members))
         table.add_row(one.run, one.state, tasks, members, _ours(one, accepted), missing)
     _console().print(table)
@@ -59,7 +60,7 @@ def offers(home: InHome = None, as_json: AsJson = False) -> None:
 def accept(run: Run, yes: Yes = False, home: InHome = None, as_json: AsJson = False) -> None:
     """Look at what a run asks of us, and sign it."""
     desk = Desk(Home.find(home))
-    offer = desk.offer(run)
+    offer = desk.asked(run)
     desk.check(offer)
     pays = paying(desk.home, offer.federation, desk.membership.member)
     if not as_json:
@@ -67,7 +68,8 @@ def accept(run: Run, yes: Yes = False, home: InHome = None, as_json: AsJson = Fa
         print(*pays.lines(), sep="\n")
     pays.check()
     if not yes:
-        typer.confirm("sign this for our organization?", abort=True, err=True)
+        hint = f"to say no to it: fedcode-client decline {run}"
+        confirm("sign this for our organization?", RunError("nothing was signed", hint))
     desk.accept(offer)
     rest = [name for name in offer.missing() if name != desk.membership.member]
     if as_json:
@@ -81,7 +83,8 @@ def accept(run: Run, yes: Yes = False, home: InHome = None, as_json: AsJson = Fa
 @app.command()
 def decline(run: Run, home: InHome = None, as_json: AsJson = False) -> None:
     """Say no to a run: it does not take place."""
-    Desk(Home.find(home)).decline(run)
+    desk = Desk(Home.find(home))
+    desk.decline(desk.asked(run).run)
     print(json.dumps({"declined": run}) if as_json else f"declined {run}")
 
 
@@ -98,7 +101,7 @@ def up(
 
     found = Home.find(home)
     configure(found.log / "client.log")
-    with Process(found, supernode=supernode) as process:
+    with Process(found, supernode=supernode, tell=_tell) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: process.stop())
         member = found.membership()
@@ -120,15 +123,15 @@ def up(
 def status(home: InHome = None, as_json: AsJson = False) -> None:
     """Say what we take part in, and whether our agent is there."""
     found = Home.find(home)
-    membership, agent = found.membership(), health(found)
+    membership, agent, unreachable = found.membership(), health(found), None
     try:
         runs = [(one.run, one.state) for one in Desk(found).offers()]
     except MembershipError as error:
-        runs = []
+        runs, unreachable = [], str(error)
         typer.echo(f"the coordinator does not tell: {error}", err=True)
     if as_json:
         said = {"member": membership.member, "federation": membership.federation}
-        print(json.dumps(said | {"agent": agent, "runs": dict(runs)}))
+        print(json.dumps(said | {"agent": agent, "runs": dict(runs), "unreachable": unreachable}))
         return
     print(f"{membership.member} in {membership.federation}, coordinator at {membership.host}")
     if agent is None:
@@ -145,6 +148,10 @@ def status(home: InHome = None, as_json: AsJson = False) -> None:
 def doctor(home: InHome = None, as_json: AsJson = False) -> None:
     """Check our folder, keys, ledger and way to the coordinator; say what to do."""
     show(examine(Home.find(home)), as_json=as_json)
+
+
+def _tell(line: str) -> None:
+    typer.echo(f"fedcode-client: {line}", err=True)
 
 
 def _console() -> Console:

@@ -20,6 +20,7 @@ import torch
 
 from fedcode.corpus.cache import cache_folder
 from fedcode.errors import Interrupted, RunError, TrainingError
+from fedcode.folders import check_empty
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.simulation.manifest import surroundings
 from fedcode.simulation.population.crew import Crew, PlainWork, Processes, ThisProcess, Work
@@ -130,7 +131,7 @@ def simulate(
     """
     begun = time.perf_counter()
     torch.set_num_threads(1)
-    _refuse_full(folder)
+    check_empty(folder)
     made = _manifest(settings)
     new = not folder.exists()
     try:
@@ -332,15 +333,6 @@ def _finish(folder: Path, run: Run, made: dict[str, Any], result: dict[str, Any]
     write_json(folder / MANIFEST, made)
     (folder / LEDGER).with_suffix(".key").unlink(missing_ok=True)  # of an outbox that is empty
     write_json(folder / RESULT, result)
-
-
-def _refuse_full(folder: Path) -> None:
-    try:
-        full = folder.exists() and any(folder.iterdir())
-    except OSError as error:
-        raise RunError(f"{folder} cannot be a folder", "choose another --out") from error
-    if full:
-        raise RunError(f"{folder} is not empty", "choose another --out")
 
 
 def _empty(folder: Path, new: bool) -> None:

@@ -20,6 +20,7 @@ from fedcode.strict import (
     Share,
     Strict,
     checked,
+    formed,
     parsed,
     read,
 )
@@ -129,7 +130,11 @@ class PopulationSettings(Strict):
     purpose: Purpose = "research"
     seed: Seed = 1
     source: Annotated[
-        str, Field(pattern=r"^(synthetic|stdlib|stdlib\+tests|(packed|package|wheel|path):.+)$")
+        str,
+        formed(
+            r"^(synthetic|stdlib|stdlib\+tests|(packed|package|wheel|path):.+)$",
+            "synthetic, stdlib, stdlib+tests, packed:DIR, path:DIR, package:NAME or wheel:FILE",
+        ),
     ]
     members: Count | None = None
     cohort: Count

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedcode.certificates import Invitation
+from fedcode.errors import ConfigError
 from fedcode.report.table import NOTHING
 from fedcode_server.founding import found
 from fedcode_server.registry import Registry
@@ -35,8 +37,19 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The member's name.")]
 Approve = Annotated[
     bool, typer.Option("--approve", help="Whoever enrols with it needs no `approve`.")
 ]
-Days = Annotated[int, typer.Option(min=0, max=90, help="How long the invitation is good.")]
-Hours = Annotated[int, typer.Option(min=0, max=2160, help="Added to the days.")]
+Days = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=90, help="How long the invitation is good; 7 unless --hours are named."
+    ),
+]
+_DAYS = 7
+_WIDTH = 200
+"""Of the table of members: a key is read out by telephone, all of it."""
+
+Hours = Annotated[
+    int | None, typer.Option(min=0, max=2160, help="Added to the days that are named.")
+]
 
 
 @app.command()
@@ -76,14 +89,15 @@ def init(
     print(f"hosts        {', '.join(settings.hosts)}")
     print(f"authority    {authority}")
     print(f"coordinator  {home.signing_key().public}")
-    print(f"next: fedcode-server invite NAME --home {folder}")
+    place = f"--home {shlex.quote(str(folder))}"
+    print(f"next: fedcode-server up {place}, then fedcode-server invite NAME {place}")
 
 
 @app.command()
 def invite(
     name: Name,
-    days: Days = 7,
-    hours: Hours = 0,
+    days: Days = None,
+    hours: Hours = None,
     approve: Approve = False,
     home: InHome = None,
     as_json: AsJson = False,
@@ -95,8 +109,8 @@ def invite(
 @app.command()
 def renew(
     name: Name,
-    days: Days = 7,
-    hours: Hours = 0,
+    days: Days = None,
+    hours: Hours = None,
     approve: Approve = False,
     home: InHome = None,
     as_json: AsJson = False,
@@ -110,13 +124,17 @@ def renew(
 
 @app.command()
 def members(home: InHome = None, as_json: AsJson = False) -> None:
-    """Show who is a member, who waits for approval, and who is invited."""
-    with Registry.open(Home.find(home).registry) as registry:
+    """Show who is a member, who waits for approval, who is invited; and the coordinator's keys."""
+    there = Home.find(home)
+    ours, authority = there.signing_key().public, there.authority().fingerprint.hex()
+    with Registry.open(there.registry) as registry:
         known, invited = registry.members(), registry.waiting()
     if as_json:
         found = {
             "members": [member.plain() for member in known],
             "invited": [asdict(each) for each in invited],
+            "authority": authority,
+            "coordinator": ours,
         }
         print(json.dumps(found))
         return
@@ -124,10 +142,12 @@ def members(home: InHome = None, as_json: AsJson = False) -> None:
     for title in ("member", "state", "good until", "signing key"):
         table.add_column(title, no_wrap=True)
     for member in known:
-        table.add_row(member.name, member.state, _day(member.expires), member.signing_key[:16])
+        table.add_row(member.name, member.state, _day(member.expires), member.signing_key)
     for each in invited:
         table.add_row(each.name, "invited", _day(each.expires), NOTHING)
-    Console().print(table)
+    Console(width=_WIDTH).print(table)
+    print(f"authority    {authority}")
+    print(f"coordinator  {ours}")
 
 
 @app.command()
@@ -138,8 +158,9 @@ def approve(
 ) -> None:
     """Let organizations that have enrolled take part."""
     with Registry.open(Home.find(home).registry) as registry:
-        registry.approve(names)
-    _said({"approved": names}, [f"{name} is approved" for name in names], as_json)
+        keys = registry.approve(names)
+    lines = [f"{name} is approved, key {key}" for name, key in keys.items()]
+    _said({"approved": names, "signing_keys": keys}, lines, as_json)
 
 
 @app.command()
@@ -164,17 +185,19 @@ def _invite(
     lines = [
         joined,
         f"for {name} alone, once, until {_day(expires)}; whoever has it can join as {name}",
-        f"there: fedcode-client join {invitation.token[:6]}…@{place}:{settings.listen.enrolment}",
+        f"there: fedcode-client join {invitation.shown}@{place}:{settings.listen.enrolment}",
     ]
     if not approve:
         lines.append(f"then here: fedcode-server approve {name}")
     _said(values, lines, as_json)
 
 
-def _ends(days: int, hours: int) -> int:
-    seconds = days * 86400 + hours * 3600
+def _ends(days: int | None, hours: int | None) -> int:
+    if days is None and hours is None:
+        days = _DAYS
+    seconds = (days or 0) * 86400 + (hours or 0) * 3600
     if not seconds:
-        raise typer.BadParameter("an invitation is good for an hour at least")
+        raise ConfigError("an invitation is good for an hour at least", "--hours 1, or --days 1")
     return int(time.time()) + seconds
 
 
