@@ -33,7 +33,7 @@ _LOST = (
     grpc.StatusCode.CANCELLED,  # by a server that has just been stopped or replaced
 )
 _GRPC = "h2"
-_SECONDS, _READY = 20.0, 4.0
+_SECONDS, _READY = 20.0, 10.0
 _TRIES, _PAUSE = 4, 0.3
 
 

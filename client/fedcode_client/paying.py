@@ -10,6 +10,7 @@ from fedcode.corpus import asset_of
 from fedcode.errors import ConfigError, FedcodeError
 from fedcode.federation import Federation, anchored
 from fedcode_client.budget.keys import Role
+from fedcode_client.budget.service import LEDGER
 from fedcode_client.budget.where import connected
 from fedcode_client.costs import Cost, costs
 from fedcode_client.home import Home
@@ -79,11 +80,14 @@ def paying(home: Home, federation: Federation, name: str) -> Paying:
         asset = asset_of(anchored(source, home.root))
     except FedcodeError as error:
         return Paying(planned, None, str(error))
+    none = Paying(planned, None, f"{asset} has no account yet")
+    if home.settings().budget is None and not (home.ledger / LEDGER).exists():
+        return none  # to look makes no ledger
     with connected(home, Role.TRAINER) as office:
         account = office.account(asset)
         accounts = [one for one in office.totals() if one.asset == asset]
     if account is None:
-        return Paying(planned, None, f"{asset} has no account yet")
+        return none
     unit = federation.privacy.unit
     if account.unit != unit:
         raise ConfigError(

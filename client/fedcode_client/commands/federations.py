@@ -77,7 +77,7 @@ def preview(
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False)
-    titles = ["task", "rounds", "within the cap", "units a step", "noise multiplier", "ε"]
+    titles = ["task", "rounds", "permitted", "units a step", "noise multiplier", "ε"]
     for title in [*titles, *(["a round"] if start else [])]:
         table.add_column(title, justify="left" if title == "task" else "right")
     for task in found.tasks:
