@@ -107,8 +107,7 @@ def sign_next(
     Raises:
         ConfigError: another version of this number is there, or the key is no officer's.
     """
-    if key.public not in {officer.key for officer in force.officers}:
-        raise ConfigError("this key is no officer's", "name the key file of one of the officers")
+    check_officer(force, key)
     file = path.with_name(f"{_stem(path, force.version)}-{wanted.version}.toml")
     if not file.exists():
         write_atomically(file, as_toml(wanted).encode())
@@ -130,6 +129,16 @@ def sign_next(
         max(0, needed - len(by)),
         tuple(officer.name for officer in force.officers if officer.name not in by),
     )
+
+
+def check_officer(force: OrganizationPolicy, key: SigningKey) -> None:
+    """Whether a key is one of the officers'.
+
+    Raises:
+        ConfigError: it is nobody's who may sign.
+    """
+    if key.public not in {officer.key for officer in force.officers}:
+        raise ConfigError("this key is no officer's", "name the key file of one of the officers")
 
 
 def check_direction(force: OrganizationPolicy, epsilon: float, *, up: bool) -> None:

@@ -368,22 +368,24 @@ def test_an_account_pays_at_its_own_order_for_the_rounds_that_are_permitted(run,
     assert permitted["completion"] == ROUNDS
 
 
-def test_an_account_pays_for_federations_of_any_delta_and_a_small_epsilon(run) -> None:
-    """One account lasts for years: order 3 is good for ε = 8, and ε = 1 of a federation as well."""
+def of_a_small_epsilon(run):
+    """What a federation of ε = 1 asks, its member, and the ledger, whose account is for ε = 8."""
     small = changed(run, privacy={"delta": 1e-4, "epsilon": 1.0})
     start = run.files.starts["completion"]
     agreed = expected_agreement(small, "completion", start, run.signed.agreement.roster)
     ledger = ledgers(run, 3.0, epsilon=8.0)["alpha"]
     one = made(run, "alpha", ledger, federation=small, signed=signed_by_all(run, agreed))
+    return agreed, one, ledger
+
+
+def test_an_account_pays_for_federations_of_any_delta_and_a_small_epsilon(run) -> None:
+    """One account lasts for years: order 3 is good for ε = 8, and ε = 1 of a federation as well."""
+    _, one, ledger = of_a_small_epsilon(run)
     assert one._allowance == ROUNDS * one._cost.nano < ledger.remaining(one.asset)
 
 
 def test_an_account_with_plenty_pays_for_no_more_rounds_than_were_promised(run) -> None:
-    small = changed(run, privacy={"delta": 1e-4, "epsilon": 1.0})
-    start = run.files.starts["completion"]
-    agreed = expected_agreement(small, "completion", start, run.signed.agreement.roster)
-    ledger = ledgers(run, 3.0, epsilon=8.0)["alpha"]
-    one = made(run, "alpha", ledger, federation=small, signed=signed_by_all(run, agreed))
+    agreed, one, ledger = of_a_small_epsilon(run)
     for number in range(1, ROUNDS + 1):
         one._charge(number, 3)
     before = ledger.spent(one.asset)

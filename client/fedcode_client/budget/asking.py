@@ -165,7 +165,7 @@ class BudgetClient:
     def __init__(
         self,
         connect: Callable[[], grpc.Channel],
-        patience: float,
+        patience: float = PATIENCE,
         waits: Callable[[], object] = lambda: None,
     ) -> None:
         self._asking = Asking(connect, patience, waits)

@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-
-import grpc
+from collections.abc import Iterator, Sequence
 
 from fedcode.privacy.accountant import Cost
 from fedcode.privacy.ledger import Answer, CountersignedHead
 from fedcode.privacy.receipt import LEDGER, Receipt
 from fedcode.record import PrivacyUnit
 from fedcode.services import budget_pb2 as messages
-from fedcode_client.budget.asking import PATIENCE, BudgetClient
+from fedcode_client.budget.asking import BudgetClient
 from fedcode_client.budget.pieces import check_size, cut, joined, seconds
 
 
@@ -28,20 +26,7 @@ class RemoteLedger(BudgetClient):
     could as well train without one, for it holds the data. What it cannot do is write the ledger,
     raise a cap, or have one charge counted for two rounds. For honest code the receipt is what it
     is anywhere: taken once, in the process that paid.
-
-    Args:
-        connect: makes a channel; asked again when the service was lost.
-        patience: seconds that a service may be lost.
-        waits: called once in each call that finds it lost.
     """
-
-    def __init__(
-        self,
-        connect: Callable[[], grpc.Channel],
-        patience: float = PATIENCE,
-        waits: Callable[[], object] = lambda: None,
-    ) -> None:
-        super().__init__(connect, patience, waits)
 
     def charge(
         self,

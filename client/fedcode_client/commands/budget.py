@@ -257,10 +257,7 @@ def acknowledge(
     with connected(Home.find(home), Role.OFFICER) as office:
         force, mine = _force(office), SigningKey.load(key)
         known = _acknowledgement(file, office.head()[0], lost, head, highest or force.caps.epsilon)
-        if mine.public not in {officer.key for officer in force.officers}:
-            raise ConfigError(
-                "this key is no officer's", "name the key file of one of the officers"
-            )
+        caps.check_officer(force, mine)
         _check_lost(known, force)
         known = known.sign(mine)
         who = known.signers(force)
