@@ -225,7 +225,9 @@ class Desk:
                 for one in signed
             ],
         )
-        write_json(self.home.state / "roster.json", offer.roster.plain())
+        known = self.known_roster()
+        if known is None or offer.roster.epoch > known.epoch:
+            write_json(self.home.state / "roster.json", offer.roster.plain())
         self._said(offer.run, "accepted", offer.digests)
         with self._calling() as stub:
             stub.Answer(answer)
@@ -255,7 +257,7 @@ class Desk:
             write_json(self.folder(offer.run) / f"agreement-{one.agreement.task}.json", one.plain())
 
     def known_roster(self) -> Roster | None:
-        """The one that we have signed last."""
+        """The latest one that we have signed."""
         path = self.home.state / "roster.json"
         if not path.exists():
             return None

@@ -132,6 +132,8 @@ def test_epochs_of_the_roster_come_and_go(tmp_path: Path) -> None:
         desk = Desk(a.home)
         assert desk.known_roster().epoch == 3
         desk.check(desk.offer(asked["abc"]))  # as an agent does that is started again
+        a.accept(asked["abc"])  # once more: what is known is not set back
+        assert desk.known_roster().epoch == 3
         d.accept(asked["abcd"])
         with pytest.raises(ConfigError, match="epoch 2 of the roster is not later than epoch 3"):
             d.accept(asked["bcd"])
