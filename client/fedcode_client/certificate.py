@@ -125,6 +125,7 @@ def document(
         "agreements": parts,
         "account": {
             "asset": account.asset,
+            "delta": account.delta,
             "epsilon_cap": account.epsilon_cap,
             "epsilon_spent": account.epsilon_spent,
         },

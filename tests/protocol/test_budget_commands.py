@@ -354,6 +354,7 @@ def test_a_certificate_says_what_the_ledger_has_charged(run, typed, desk) -> Non
         assert words in said
     assert f"{task['rounds_charged']} of {run.rounds} rounds" in said
     assert f"with {', '.join(run.roster.names)}" in said
+    assert "of 8 at δ = 1e−5 spent on everything so far" in said  # δ of the account, not the run
     assert said.endswith("written to cert.json\n")
 
 

@@ -126,8 +126,8 @@ def _print(made: dict[str, Any]) -> None:
         lines += _task(task)
     account = values["account"]
     lines += [
-        f"{account['asset']}: ε = {epsilon(account['epsilon_spent'])} of {account['epsilon_cap']:g}"
-        " spent on everything so far",
+        f"{account['asset']}: ε = {epsilon(account['epsilon_spent'])} of "
+        f"{account['epsilon_cap']:g} at δ = {delta(account['delta'])} spent on everything so far",
         *(f"assumed: {text}" for text in values["assumptions"]),
         *(f"audit: {one['file']}, SHA-256 {one['digest']}" for one in values["audits"]),
         f"ledger head {values['ledger_head']}",
