@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedcode.corpus import MODULE, lex, parse
+from fedcode.corpus import MODULE, parse
+from fedcode.corpus.languages.indentation import lex
 
 NAMES = st.sampled_from(["a", "b", "run"])
 

@@ -7,9 +7,11 @@ from tokenize import TokenInfo
 
 import pytest
 
-from fedcode.corpus import PLACEHOLDERS, is_identifier, lex
-from fedcode.corpus.lexer import _joined
+from fedcode.corpus import PLACEHOLDERS, is_identifier
+from fedcode.corpus.languages.indentation import lex
 from fedcode.errors import CorpusError
+from tests.unit.python_oracle import _joined
+from tests.unit.python_oracle import lex as lex_by_tokenize
 
 GOLDEN = [
     ("x = 1  # one\n", "x = 1 <NL>"),
@@ -32,11 +34,12 @@ GOLDEN = [
 @pytest.mark.parametrize(("text", "tokens"), GOLDEN)
 def test_golden(text, tokens):
     assert lex(text).tokens == tuple(tokens.split())
+    assert lex_by_tokenize(text).tokens == tuple(tokens.split())
 
 
 def test_a_token_knows_the_line_it_starts_in():
     lexed = lex('x = """\n\n"""\n\nif x:\n    y\n')
-    assert list(zip(lexed.tokens, lexed.lines, strict=True)) == [
+    assert list(zip(lexed.tokens, lexed.lines(), strict=True)) == [
         ("x", 1), ("=", 1), ("<STR>", 1), ("<NL>", 3),
         ("if", 5), ("x", 5), (":", 5), ("<NL>", 5),
         ("<IN>", 6), ("y", 6), ("<NL>", 6), ("<DE>", 7),
