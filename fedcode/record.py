@@ -21,6 +21,9 @@ UnitId = NewType("UnitId", str)
 Role = Literal["train", "validation", "unseen"]
 """What an organization is for: a member, a set to choose on, or one never trained on."""
 
+Kind = Literal["function", "module", "class", "commit"]
+"""What a record is."""
+
 
 class PrivacyUnit(StrEnum):
     """What the guarantee adds or removes: all of one unit's records at once.
@@ -41,14 +44,41 @@ class PrivacyUnit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """The size of a function, as its syntax tree has it; nested functions count.
+
+    Attributes:
+        parameters: that it declares, ``self`` included.
+        branches: conditions, cases, loops and handlers.
+        calls: of functions, and objects made.
+        returns: places where it returns.
+        assignments: increments and declarations with a value included.
+        nesting: the most conditions, loops and the like that stand in one another.
+    """
+
+    parameters: int = 0
+    branches: int = 0
+    calls: int = 0
+    returns: int = 0
+    assignments: int = 0
+    nesting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One training example: a function, or what is left of its file without its functions.
+    """One training example.
+
+    A function, or what is left of its file without its functions; a class that a table names, or a
+    commit, with no tokens but those of its syntax tree.
+
+    From ``language`` on its fields say more of the same text. They do not tell records apart, and a
+    public corpus that was sent lacks them.
 
     Attributes:
         unit: the record's name inside the organization; its privacy unit if that is the function.
         path: the file, relative to the organization's root, with forward slashes.
         name: qualified name (``Class.method``), or ``<module>`` for a file's remainder.
-        kind: ``function`` or ``module``.
+        kind: ``function``, ``module``, ``class`` or ``commit``.
         tokens: normalized lexer tokens (see ``fedcode.corpus.lexer``).
         lines: non-blank source lines.
         label: 1 defective, 0 not, None unlabelled.
@@ -56,18 +86,32 @@ class Record:
         author: pseudonym of its file's main author; empty if not known.
         repository: the root of its file's repository, relative to the organization's root, which
             is the empty string.
+        language: what it is written in, in lower case; empty if it is not known.
+        first: its first source line, from 1; 0 for a module, which has no place of its own.
+        last: its last source line.
+        ast: tokens of its syntax tree (see ``fedcode.corpus.language.Reading``).
+        metrics: a function's size.
+        comments: first and last line of every comment in a function, documentation strings too.
+        features: what is known of it beside its text, by name: its history, a table's columns.
     """
 
     unit: UnitId
     path: str
     name: str
-    kind: Literal["function", "module"]
+    kind: Kind
     tokens: tuple[str, ...]
     lines: int
     label: int | None = None
     place: int | None = None
     author: str = ""
     repository: str = ""
+    language: str = field(default="", compare=False)
+    first: int = field(default=0, compare=False)
+    last: int = field(default=0, compare=False)
+    ast: tuple[str, ...] = field(default=(), compare=False)
+    metrics: Metrics = field(default=Metrics(), compare=False)
+    comments: tuple[tuple[int, int], ...] = field(default=(), compare=False)
+    features: tuple[tuple[str, float], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +129,31 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that was not read, and why. Stays in the organization's own report."""
+    """A file that was not read as a whole, and why. Stays in the organization's own report."""
 
     path: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Taken:
+    """What a filter kept from training. Stays in the organization's own report.
+
+    Holds nothing of any text: a reason is a fixed word, or a licence's identifier.
+
+    Attributes:
+        path: the file, or a folder with a slash at its end.
+        filter: the filter's name.
+        name: the record's; empty for all of the file.
+        reason: why.
+        number: so often; of personal data, what was replaced: the rest of the file stays.
+    """
+
+    path: str
+    filter: str
+    name: str
+    reason: str
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +163,9 @@ class Corpus:
     Attributes:
         name: the organization's name.
         files: in path order.
-        skipped: files that could not be read, with the reason.
+        skipped: files that could not be read, or not as a whole, with the reason.
         duplicates: number of records removed because an equal one was seen before.
+        taken: what filters kept from training.
     """
 
     name: str
@@ -107,14 +173,22 @@ class Corpus:
     skipped: tuple[Skipped, ...] = ()
     duplicates: int = 0
     fingerprint: str = field(default="", compare=False)
+    taken: tuple[Taken, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", fingerprint(self.files))
 
-    def records(self, kind: Literal["function", "module"] | None = None) -> list[Record]:
+    def records(self, kind: Kind | None = None) -> list[Record]:
         """All records in file order, or only those of one kind."""
         return [r for f in self.files for r in f.records if kind is None or r.kind == kind]
+
+    def taken_by(self) -> dict[str, int]:
+        """What each filter took, in number: records, files, folders, or persons in a text."""
+        counts: dict[str, int] = {}
+        for one in self.taken:
+            counts[one.filter] = counts.get(one.filter, 0) + one.number
+        return dict(sorted(counts.items()))
 
     @property
     def lexer_tokens(self) -> int:

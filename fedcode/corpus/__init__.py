@@ -6,15 +6,18 @@
 what is measured, :class:`Subwords` turns tokens into numbers.
 """
 
-from fedcode.corpus.cache import cache_folder
+from fedcode.corpus.cache import cache_folder, forget
 from fedcode.corpus.deduplicate import deduplicate, distinct_files, without
-from fedcode.corpus.files import LANGUAGES, MODULE, parse
-from fedcode.corpus.history import with_owners
+from fedcode.corpus.files import MODULE, parse
+from fedcode.corpus.filters import Screen, near_duplicates
+from fedcode.corpus.history import with_owners, without_authors, without_refused
 from fedcode.corpus.identity import asset_of, register
-from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Lexed
-from fedcode.corpus.lexer import is_identifier, lex
+from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Reading
+from fedcode.corpus.languages import LANGUAGES
+from fedcode.corpus.lexer import is_identifier
 from fedcode.corpus.public import digest_of, read_public, save_public
 from fedcode.corpus.reading import read
+from fedcode.corpus.sources import named
 from fedcode.corpus.splits import Splits, arrange, split, split_own
 from fedcode.corpus.tokenizer import PAD, SMALLEST, SPECIAL, Subwords
 
@@ -27,7 +30,8 @@ __all__ = [
     "SPECIAL",
     "Function",
     "Language",
-    "Lexed",
+    "Reading",
+    "Screen",
     "Splits",
     "Subwords",
     "arrange",
@@ -36,8 +40,10 @@ __all__ = [
     "deduplicate",
     "digest_of",
     "distinct_files",
+    "forget",
     "is_identifier",
-    "lex",
+    "named",
+    "near_duplicates",
     "parse",
     "read",
     "read_public",
@@ -47,4 +53,6 @@ __all__ = [
     "split_own",
     "with_owners",
     "without",
+    "without_authors",
+    "without_refused",
 ]

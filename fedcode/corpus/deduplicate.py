@@ -8,10 +8,10 @@ not tell them apart. Every record counts, a one-line function as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from fedcode.record import Corpus, Record, SourceFile
+from fedcode.record import Corpus, Record, SourceFile, UnitId
 
 Tokens = tuple[str, ...]
 
@@ -65,17 +65,28 @@ def without(public: Corpus, organizations: Sequence[Corpus]) -> Corpus:
 def _with(corpus: Corpus, files: Sequence[SourceFile]) -> Corpus:
     before = sum(len(file.records) for file in corpus.files)
     removed = before - sum(len(file.records) for file in files)
-    return Corpus(corpus.name, tuple(files), corpus.skipped, corpus.duplicates + removed)
+    duplicates = corpus.duplicates + removed
+    return replace(corpus, files=tuple(files), duplicates=duplicates, fingerprint="")
 
 
 def _new(tokens: Tokens, seen: set[Tokens]) -> bool:
     known = tokens in seen
     seen.add(tokens)
-    return not known
+    return not known or not tokens  # rows of tables have none, and are told apart by their names
 
 
 def _less(file: SourceFile, unwanted: set[Tokens]) -> SourceFile:
-    kept = tuple(r for r in file.records if r.tokens not in unwanted)
+    return without_units(file, {r.unit for r in file.records if r.tokens in unwanted})
+
+
+def without_units(file: SourceFile, unwanted: Collection[UnitId]) -> SourceFile:
+    """A file less some of its records and their tokens.
+
+    Args:
+        file: as it was read: with all its records.
+        unwanted: units of its records.
+    """
+    kept = tuple(r for r in file.records if r.unit not in unwanted)
     if len(kept) == len(file.records):
         return file
     units = {record.unit for record in kept}

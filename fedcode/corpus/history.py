@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose a record is, where the privacy unit is wider than a file: its repository, its author.
 
-A ``path:`` source may hold several repositories, one in another: a file belongs to the innermost.
-A file's author is whoever wrote most of its lines (``git blame -w`` at HEAD); lines of others in it
-count as theirs. Authors become numbers in the order of their first files: nothing outside of this
-module, and no cache, ever holds a name or an address.
+A ``path:`` source may hold several repositories, one in another: a file belongs to the innermost. A
+file's author is whoever wrote most of its lines (``git blame -w`` at HEAD, or at the commit that a
+``git:`` source names); lines of others in it count as theirs. Authors become numbers in the order
+of their first files: nothing outside of this module, and no cache, ever holds a name or an address.
 """
 
 from __future__ import annotations
@@ -13,19 +13,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache as remembered
+from functools import partial
 from pathlib import Path
 
 from fedcode.corpus import cache as cached
-from fedcode.corpus import git
+from fedcode.corpus import commits, git
+from fedcode.corpus.deduplicate import without_units
+from fedcode.corpus.filters import Screen, models
+from fedcode.corpus.log import Commit
+from fedcode.corpus.past import line_owners, main_authors
+from fedcode.corpus.revisions import SCHEME, revision
 from fedcode.errors import CorpusError
-from fedcode.record import OTHER_UNIT, Corpus, PrivacyUnit
+from fedcode.record import OTHER_UNIT, Corpus, PrivacyUnit, SourceFile, Taken
 
 READER = 1
 """Raised when other authors would be found."""
+
+MODEL = "\0model"
+"""Stands for the author of what a model wrote."""
 
 _Place = tuple[Path | None, str]
 """The work tree that a file lies in, if any, and its path there."""
@@ -60,8 +69,11 @@ def with_owners(
     inner = _innermost(root) if root else lambda _: ""
     if unit is PrivacyUnit.REPOSITORY:
         return _owned(corpus, [""] * len(paths), [inner(_folder(path)) for path in paths])
-    places = [_place(root, inner(_folder(path)), path) for path in paths]
-    authors = _authors(places, cache, workers)
+    if scheme in (SCHEME, commits.SCHEME):
+        authors = _authors_at(scheme, rest, paths, cache)
+    else:
+        places = [_place(root, inner(_folder(path)), path) for path in paths]
+        authors = _authors(places, cache, workers)
     unknown = [path for path, author in zip(paths, authors, strict=True) if not author]
     if unknown:
         raise CorpusError(
@@ -70,6 +82,112 @@ def with_owners(
             OTHER_UNIT,
         )
     return _owned(corpus, authors, [""] * len(paths))
+
+
+def without_refused(
+    corpus: Corpus, source: str, screen: Screen, *, cache: Path | None = None, workers: int = 1
+) -> Corpus:
+    """``corpus`` without what ``screen`` takes by who wrote it: see :func:`without_authors`.
+
+    No history is looked at where nobody asks for it.
+    """
+    by_model = source.startswith(f"{SCHEME}:") and screen.settings.models
+    if not by_model and not screen.asks_for_authors:
+        return corpus
+    return without_authors(
+        corpus, source, screen.author, by_model=screen.by_model, cache=cache, workers=workers
+    )
+
+
+def without_authors(
+    corpus: Corpus,
+    source: str,
+    refused: Callable[[str], str],
+    *,
+    by_model: Callable[[Iterable[str]], bool] | None = None,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> Corpus:
+    """``corpus`` without the files and functions whose main author is refused.
+
+    A function's main author is who wrote most of its lines. What no history knows stays. Files that
+    differ from the commit are judged by the commit's lines. Commits that a model wrote are a
+    ``git:`` source's alone: blame does not tell what a commit says of itself.
+
+    Args:
+        corpus: as it was read.
+        source: that it was read from.
+        refused: gives, for an e-mail address in lower case, the filter that takes what its owner
+            wrote; empty for none.
+        by_model: whether a commit's trailers say that a model wrote it.
+        cache: a folder to keep in what commits did.
+        workers: git processes at a time.
+
+    Raises:
+        CorpusError: a history is cut off, so that it does not say who wrote what, or nothing stays.
+    """
+    scheme, _, rest = source.partition(":")
+    if scheme == SCHEME:
+
+        def owner(commit: Commit) -> str:
+            return MODEL if by_model and by_model(commit.trailers) else commit.author
+
+        def why(author: str) -> str:
+            return models.FILTER if author == MODEL else refused(author)
+
+        lines = line_owners(revision(rest).snapshot, owner, cache)
+        return _allowed(corpus, source, [lines.get(file.path, []) for file in corpus.files], why)
+    if scheme != "path":
+        return corpus
+    root = Path(rest).resolve()
+    inner = _innermost(root)
+    places = [_place(root, inner(_folder(file.path)), file.path) for file in corpus.files]
+    found = _histories(places)
+    known = {top: git.tracked(past) for top, past in found.items()}
+
+    def authors(place: _Place) -> list[str]:
+        top, path = place
+        if top is None or path not in known.get(top, ()):
+            return []
+        return git.line_authors(found[top], path)
+
+    with ThreadPoolExecutor(workers) as threads:
+        wrote = list(threads.map(authors, places))
+    return _allowed(corpus, source, wrote, refused)
+
+
+def _allowed(
+    corpus: Corpus, source: str, wrote: Sequence[list[str]], refused: Callable[[str], str]
+) -> Corpus:
+    parts = [_less(file, own, refused) for file, own in zip(corpus, wrote, strict=True)]
+    taken = [one for _, gone in parts for one in gone]
+    if not taken:
+        return corpus
+    files = tuple(file for file, _ in parts if file.tokens)
+    if not files:
+        raise CorpusError(
+            f"nothing of {source} is left: its authors opted out, or were erased",
+            "name another source",
+        )
+    return replace(corpus, files=files, taken=(*corpus.taken, *taken), fingerprint="")
+
+
+def _less(
+    file: SourceFile, authors: Sequence[str], refused: Callable[[str], str]
+) -> tuple[SourceFile, list[Taken]]:
+    """A file without what is refused; without tokens if all of it is."""
+    why = {author: refused(author) for author in {*authors, ""} if author}
+    if name := why.get(git.most_frequent(authors), ""):
+        return SourceFile(file.path, (), ()), [Taken(file.path, name, "", "main-author")]
+    if not any(why.values()):
+        return file, []
+    gone = {}
+    for record in file.records:
+        own = authors[record.first - 1 : record.last] if record.kind == "function" else ()
+        if name := why.get(git.most_frequent(own), ""):
+            gone[record.unit] = Taken(file.path, name, record.name, "main-author")
+    kept = without_units(file, gone.keys())
+    return kept, list(gone.values())
 
 
 def _owned(corpus: Corpus, authors: Sequence[str], repositories: Sequence[str]) -> Corpus:
@@ -81,7 +199,7 @@ def _owned(corpus: Corpus, authors: Sequence[str], repositories: Sequence[str]) 
         )
         for file, author, where in owners
     ]
-    return Corpus(corpus.name, tuple(files), corpus.skipped, corpus.duplicates)
+    return replace(corpus, files=tuple(files), fingerprint="")
 
 
 def _folder(path: str) -> str:
@@ -109,31 +227,64 @@ def _place(root: Path | None, repository: str, path: str) -> _Place:
     return top, (root / path).relative_to(top).as_posix() if top else path
 
 
+def _authors_at(scheme: str, place: str, paths: Sequence[str], cache: Path | None) -> list[str]:
+    """As :func:`_authors`, of the files of a commit, or of commits."""
+    history = revision(place).snapshot
+
+    def addresses() -> list[str]:
+        if scheme == commits.SCHEME:
+            found = commits.authors_of(place, cache)
+        else:
+            found = main_authors(history)
+        return [found.get(path, "") for path in paths]
+
+    return _pseudonyms([(history.commit, path) for path in paths], addresses, cache)
+
+
 def _authors(places: Sequence[_Place], cache: Path | None, workers: int) -> list[str]:
     """A pseudonym for the main author of each file, empty where there is none."""
-    tops = {top for top, _ in places if top}
-    found = {top: past for top in tops if (past := git.checked_out(top))}
+    found = _histories(places)
     commits = {top: past.commit for top, past in found.items()}
-    key = json.dumps([READER, [(top and commits.get(top), path) for top, path in places]])
-    kept = cache / "authors" / f"{hashlib.sha256(key.encode()).hexdigest()}.zz" if cache else None
-    if kept is not None and kept.exists():
-        return _load(kept, len(places))
+    key = [(commits.get(top) if top else None, path) for top, path in places]
+    return _pseudonyms(key, partial(_addresses, places, found, workers), cache)
+
+
+def _addresses(
+    places: Sequence[_Place], found: Mapping[Path, git.History], workers: int
+) -> list[str]:
     known = {top: git.tracked(past) for top, past in found.items()}
 
     def address(place: _Place) -> str:
         top, path = place
-        if top not in found or path not in known[top]:
+        if top is None or top not in found or path not in known[top]:
             return ""
         return git.main_author(found[top], path)
 
     with ThreadPoolExecutor(workers) as threads:
-        addresses = list(threads.map(address, places))
-    numbers = {one: str(n) for n, one in enumerate(dict.fromkeys(filter(None, addresses)), start=1)}
-    authors = [numbers.get(one, "") for one in addresses]
+        return list(threads.map(address, places))
+
+
+def _pseudonyms(
+    key: Sequence[tuple[str | None, str]], addresses: Callable[[], list[str]], cache: Path | None
+) -> list[str]:
+    """A number for each address, in the order of the first; as they were kept under ``key``."""
+    digest = hashlib.sha256(json.dumps([READER, key]).encode()).hexdigest()
+    kept = cache / "authors" / f"{digest}.zz" if cache else None
+    if kept is not None and kept.exists():
+        return _load(kept, len(key))
+    found = addresses()
+    numbers = {one: str(n) for n, one in enumerate(dict.fromkeys(filter(None, found)), start=1)}
+    authors = [numbers.get(one, "") for one in found]
     if kept is not None:
         with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
             cached.keep(kept, json.dumps(authors))
     return authors
+
+
+def _histories(places: Sequence[_Place]) -> dict[Path, git.History]:
+    """The history of each work tree that files lie in."""
+    tops = {top for top, _ in places if top}
+    return {top: past for top in tops if (past := git.checked_out(top))}
 
 
 def _load(file: Path, files: int) -> list[str]:

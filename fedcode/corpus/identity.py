@@ -18,7 +18,8 @@ from email import message_from_bytes
 from importlib import metadata
 from pathlib import Path
 
-from fedcode.corpus import git
+from fedcode.corpus import commits, git
+from fedcode.corpus.revisions import SCHEME, revision
 from fedcode.corpus.sources import NAMING
 from fedcode.errors import CorpusError
 
@@ -36,7 +37,7 @@ def asset_of(source: str) -> str:
     installed packages and wheels of any version.
 
     Args:
-        source: ``path:DIR``, ``package:NAME`` or ``wheel:FILE``.
+        source: ``git:DIR``, ``commits:DIR``, ``path:DIR``, ``package:NAME`` or ``wheel:FILE``.
 
     Raises:
         CorpusError: a folder without history that is not registered, a folder of several
@@ -46,6 +47,8 @@ def asset_of(source: str) -> str:
     if scheme in ("package", "wheel") and rest:
         name = _wheel(Path(rest)) if scheme == "wheel" else _distribution(rest)
         return f"package:{_normalized(name)}"
+    if scheme in (SCHEME, commits.SCHEME) and rest:
+        return f"git:{git.first_commit(revision(rest).snapshot)}"
     if scheme != "path" or not rest:
         raise CorpusError(f"{source} is no organization's source", NAMING)
     root = Path(rest).resolve()

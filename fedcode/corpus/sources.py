@@ -1,11 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where an organization's files lie: a folder, a wheel, an installed package, the standard library.
+"""Where an organization's files lie: a repository, a folder, a wheel, a package, the library.
 
 Nothing found there is ever imported, run or extracted. Left out everywhere but in the standard
 library: folders of tests, documentation, examples and vendored code, and files of tests. A folder's
 hidden folders and virtual environments are left out, too; so are the standard library's tests,
 bundled packages, and the programs ``idlelib``, ``lib2to3`` and ``turtledemo``.
+
+A folder is read in all languages; so is a commit of a repository, of which git gives the content.
+Packages, wheels and the standard library are Python's, and what else they carry is mostly built or
+borrowed: of them Python alone is read.
 """
 
 from __future__ import annotations
@@ -18,30 +22,52 @@ import stat
 import sysconfig
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from fedcode.corpus.files import LANGUAGES, LONGEST_FILE
+from fedcode.corpus import git
+from fedcode.corpus.files import LONGEST_FILE
+from fedcode.corpus.filters import Beside, Screen, vendored
+from fedcode.corpus.filters.beside import MOST_READ, of_folder, telling
+from fedcode.corpus.git import History, Listed
+from fedcode.corpus.languages import LANGUAGES
+from fedcode.corpus.revisions import folder_of, revision
 from fedcode.errors import CorpusError
-from fedcode.record import Skipped
+from fedcode.record import Skipped, Taken
 
 LEFT_OUT = frozenset(
     {"test", "tests", "testing", "doc", "docs", "example", "examples"}
-    | {"vendor", "_vendor", "third_party"}
+    | {"vendor", "_vendor", "third_party", "__tests__", "__mocks__", "testdata"}
 )
 """Folders, at any depth, that do not count as an organization's code."""
+
+LEFT_OUT_BUT_PYTHON = frozenset({"spec", "target", "build", "dist", "out", "bower_components"})
+"""Folders of tests and of what was built, but for Python: its packages may be called so."""
+
+_TESTS = re.compile(
+    r"test_.*|tests?|Test([A-Z].*)?|.*[a-z\d_](Tests?|TestCase|IT)|.*[._-](spec|tests?)"
+)
+"""File names, without suffix, of tests in other languages."""
+
+_NOT_WRITTEN = (".min.js", ".d.ts", ".pb.go", ".g.cs", ".designer.cs")
+"""How files end that programs write."""
 
 LEFT_OUT_OF_STDLIB = frozenset(
     {"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip", "__phello__"}
 )
 """Folders, at any depth, that are in ``stdlib+tests`` only."""
 
+_PYTHON = frozenset({".py"})
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 _LONGEST = 4 * (LONGEST_FILE + 1)
 """In bytes: no file of ``LONGEST_FILE`` characters is longer in an encoding that is in use."""
 
-NAMING = "write path:DIR, package:NAME or wheel:FILE"
+_REGULAR, _LINK, _SUBMODULE = ("100644", "100755"), "120000", "160000"
+"""Git's modes of files, and of what is none."""
+
+NAMING = "write git:DIR, commits:DIR, path:DIR, package:NAME or wheel:FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +76,49 @@ class Entry:
 
     Attributes:
         path: relative to the organization's root, with forward slashes.
-        location: the file on this machine, or the member of ``archive``.
+        location: the file on this machine, the member of ``archive``, or the blob of ``history``.
         archive: the zip file that holds it, or empty.
+        history: whose repository holds it, or None.
+        licence: of the nearest folder that states one, as an SPDX expression.
     """
 
     path: str
     location: str
     archive: str = ""
+    history: History | None = None
+    licence: str = ""
 
 
 @dataclass(slots=True)
 class Listing:
-    """An organization's files before any is read, by path, and those that cannot be."""
+    """An organization's files before any is read, by path, and those that cannot be.
 
+    Attributes:
+        suffixes: of the languages that are looked for.
+        entries: files to read.
+        screen: what must not be trained on.
+        skipped: files that cannot be read.
+        taken: files and folders that must not be trained on, each once.
+    """
+
+    suffixes: Container[str]
+    screen: Screen | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    taken: dict[Taken, None] = field(default_factory=dict)
+
+    def wants(self, path: str) -> bool:
+        """Whether a file is in a language that is looked for."""
+        return PurePosixPath(path).suffix in self.suffixes
 
     def add(self, entry: Entry) -> None:
         """Takes a file, if its name can be written down and is new."""
         if entry.path.isprintable() and entry.path not in self.entries:
-            self.entries[entry.path] = entry
+            gone = self.screen.path(entry.path) if self.screen else None
+            if gone:
+                self.taken[gone] = None
+            else:
+                self.entries[entry.path] = entry
         else:
             self.skip(entry.path, "its name is not printable, or there twice")
 
@@ -78,27 +127,47 @@ class Listing:
         shown = path if path.isprintable() else ascii(path)
         self.skipped.append(Skipped(shown, reason))
 
+    def take(self, path: str, name: str, reason: str) -> None:
+        """Notes a file or folder that the filter ``name`` takes, once."""
+        shown = path if path.isprintable() else ascii(path)
+        self.taken[Taken(shown, name, "", reason)] = None
 
-def find(source: str) -> Listing:
+
+def named(what: str) -> str:
+    """A source as a person types it: a path becomes ``git:``, ``wheel:`` or ``path:``."""
+    if ":" in what:
+        return what
+    if Path(what).suffix == ".whl":
+        return f"wheel:{what}"
+    folder = Path(folder_of(what) or what)
+    return f"git:{what}" if folder.is_dir() and git.is_repository(folder) else f"path:{what}"
+
+
+def find(source: str, screen: Screen | None = None) -> Listing:
     """Lists a source's files.
 
     Args:
-        source: ``package:NAME``, ``wheel:FILE``, ``path:DIR``, ``stdlib`` or ``stdlib+tests``.
+        source: ``git:DIR``, ``git:DIR@REVISION``, ``git:DIR@DATE``, ``path:DIR``, ``package:NAME``,
+            ``wheel:FILE``, ``stdlib`` or ``stdlib+tests``.
+        screen: what must not be trained on: here what paths, and files beside them, tell.
 
     Raises:
-        CorpusError: there is no such source.
+        CorpusError: there is no such source, or a file of it that says what to leave out cannot be
+            read.
     """
     scheme, _, rest = source.partition(":")
     if source == "stdlib":
-        return _stdlib(LEFT_OUT_OF_STDLIB)
+        return _stdlib(LEFT_OUT_OF_STDLIB, screen)
     if source == "stdlib+tests":
-        return _stdlib(frozenset())
+        return _stdlib(frozenset(), screen)
     if rest and scheme == "package":
-        return _package(rest)
+        return _package(rest, screen)
     if rest and scheme == "wheel":
-        return _wheel(Path(rest))
+        return _wheel(Path(rest), screen)
     if rest and scheme == "path":
-        return _folder(Path(rest))
+        return _folder(Path(rest), screen)
+    if rest and scheme == "git":
+        return _commit(revision(rest).snapshot, screen)
     raise CorpusError(
         f"unknown source {source!r}", f"{NAMING}; for public code also stdlib or stdlib+tests"
     )
@@ -106,6 +175,17 @@ def find(source: str) -> Listing:
 
 def contents(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | str]]:
     """Reads files one after the other: what each holds, or why it cannot be read."""
+    for history, some in groupby(entries, key=lambda entry: entry.history):
+        if history is None:
+            yield from _contents(some)
+            continue
+        asked = list(some)
+        found = git.contents(history, [entry.location for entry in asked])
+        for entry, data in zip(asked, found, strict=True):
+            yield entry, "its repository lacks it" if data is None else data
+
+
+def _contents(entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes | str]]:
     archive: zipfile.ZipFile | None = None
     try:
         for entry in entries:
@@ -144,17 +224,19 @@ def _short(data: bytes) -> bytes:
     return data
 
 
-def _is_source(path: str) -> bool:
-    return PurePosixPath(path).suffix in LANGUAGES
-
-
-def _counts(path: str) -> bool:
+def counts(path: str) -> bool:
     """Whether a file is its organization's own code, as far as its path tells."""
     *folders, file = path.split("/")
-    stem = file.removesuffix(PurePosixPath(file).suffix)
+    suffix = PurePosixPath(file).suffix
+    stem = file.removesuffix(suffix)
+    if suffix not in _PYTHON:
+        return (
+            (LEFT_OUT | LEFT_OUT_BUT_PYTHON).isdisjoint(folders)
+            and not _TESTS.fullmatch(stem)
+            and not file.lower().endswith(_NOT_WRITTEN)
+        )
     return (
-        _is_source(path)
-        and not stem.startswith("__editable__")  # an installer's pointer to the code
+        not stem.startswith("__editable__")  # an installer's pointer to the code
         and LEFT_OUT.isdisjoint(folders)
         and not stem.startswith("test_")
         and not stem.endswith("_test")
@@ -162,8 +244,20 @@ def _counts(path: str) -> bool:
     )
 
 
-def _wheel(file: Path) -> Listing:
-    listing = Listing()
+def _bundled(listing: Listing, path: str) -> bool:
+    """Whether a file of a package or wheel lies in a folder of other people's code."""
+    if listing.screen is None or not listing.screen.settings.vendored:
+        return False
+    folders = path.split("/")[:-1]
+    for depth, folder in enumerate(folders[1:], start=2):
+        if vendored.named(folder):
+            listing.take("/".join(folders[:depth]) + "/", vendored.FILTER, "folder-name")
+            return True
+    return False
+
+
+def _wheel(file: Path, screen: Screen | None) -> Listing:
+    listing = Listing(_PYTHON, screen)
     try:
         with zipfile.ZipFile(file) as archive:
             names = sorted(i.filename for i in archive.infolist() if not i.is_dir())
@@ -174,23 +268,114 @@ def _wheel(file: Path) -> Listing:
         parts = name.split("/")
         if "\\" in name or ":" in parts[0] or not {"", ".", ".."}.isdisjoint(parts):
             listing.skip(name, "its path leads out of the wheel")
-        elif _counts(name):
+        elif listing.wants(name) and counts(name) and not _bundled(listing, name):
             listing.add(Entry(name, name, str(file)))
     return listing
 
 
-def _folder(root: Path) -> Listing:
+def _folder(root: Path, screen: Screen | None) -> Listing:
     if not root.is_dir():
         raise CorpusError(f"{root} is not a folder", "name one that is there: path:DIR")
-    listing = Listing()
+    listing = Listing(LANGUAGES, screen)
     _walk(listing, root.resolve(), "", LEFT_OUT | _NEVER)
-    for path in [p for p in listing.entries if not _counts(p)]:
-        del listing.entries[path]
+    _keep_counting(listing)
     return listing
 
 
-def _stdlib(left_out: frozenset[str]) -> Listing:
-    listing = Listing()
+def _keep_counting(listing: Listing) -> None:
+    """Drops what is not its organization's own code, of files that were taken, too."""
+    for path in [p for p in listing.entries if not counts(p)]:
+        del listing.entries[path]
+    for one in [t for t in listing.taken if t.path[-1:] != "/" and not counts(t.path)]:
+        del listing.taken[one]
+
+
+def _commit(history: History, screen: Screen | None) -> Listing:
+    listing = Listing(LANGUAGES, screen)
+    folders: dict[str, list[Listed]] = {}
+    for file in git.listed(history):
+        folder, _, _ = file.path.rpartition("/")
+        folders.setdefault(folder, []).append(file)
+    beside = _Beside(history, folders, listing) if screen else None
+    for folder, files in sorted(folders.items()):
+        if any(part in _NEVER or part.startswith(".") for part in folder.split("/") if part):
+            continue
+        here = beside.of(folder) if beside else Beside()
+        if here is None:
+            continue
+        for file in files:
+            _add_blob(listing, history, file, here)
+    _keep_counting(listing)
+    return listing
+
+
+def _add_blob(listing: Listing, history: History, file: Listed, here: Beside) -> None:
+    if file.path.rpartition("/")[2].startswith("."):
+        return
+    if file.mode == _SUBMODULE:
+        listing.skip(file.path, "a repository of its own: name it as a source")
+    elif not listing.wants(file.path) or not counts(file.path):
+        return
+    elif file.mode == _LINK:
+        listing.skip(file.path, "symbolic link")
+    elif file.size > _LONGEST:
+        listing.skip(file.path, f"over {LONGEST_FILE:,} characters")
+    elif listing.screen and (taken := here.takes(file.path, listing.screen)):
+        listing.take(file.path, *taken)
+    else:
+        listing.add(Entry(file.path, file.blob, history=history, licence=here.licence))
+
+
+class _Beside:
+    """What holds in the folders of a commit; None in those that filters take.
+
+    Args:
+        history: up to the commit.
+        folders: its files, by folder.
+        listing: notes what is taken.
+    """
+
+    def __init__(
+        self, history: History, folders: Mapping[str, Sequence[Listed]], listing: Listing
+    ) -> None:
+        self._history, self._folders, self._listing = history, folders, listing
+        self._known: dict[str, Beside | None] = {}
+        small = [
+            file
+            for files in folders.values()
+            for file in files
+            if telling(file.path.rpartition("/")[2]) and file.mode in _REGULAR
+        ]
+        asked = [file for file in small if file.size <= MOST_READ]
+        found = git.contents(history, [file.blob for file in asked])
+        self._texts = dict(zip((file.path for file in asked), found, strict=True))
+
+    def of(self, folder: str) -> Beside | None:
+        """What holds in a folder."""
+        if folder not in self._known:
+            self._known[folder] = self._found(folder)
+        return self._known[folder]
+
+    def _found(self, folder: str) -> Beside | None:
+        screen = self._listing.screen
+        if screen is None:
+            return Beside()
+        above = self.of(folder.rpartition("/")[0]) if folder else Beside()
+        if above is None:
+            return None
+        names = [file.path.rpartition("/")[2] for file in self._folders.get(folder, ())]
+        if folder:
+            taken = above.takes(f"{folder}/", screen)
+            if why := above.unpacked(names, screen):
+                taken = taken or (vendored.FILTER, why)
+            if taken:
+                self._listing.take(f"{folder}/", *taken)
+                return None
+        return above.within(self._history.root, self._texts.get, folder, names, screen)
+
+
+def _stdlib(left_out: frozenset[str], screen: Screen | None) -> Listing:
+    listing = Listing(_PYTHON, screen)
     _walk(listing, Path(sysconfig.get_path("stdlib")).resolve(), "", left_out | _NEVER)
     return listing
 
@@ -200,9 +385,10 @@ def _walk(listing: Listing, root: Path, below: str, left_out: frozenset[str]) ->
 
     No symbolic link is followed: what one points at inside of ``root`` is read where it stands.
     """
-    waiting = [below]
+    screen = listing.screen
+    waiting = [(below, Beside.above(root, screen) if screen else Beside())]
     while waiting:
-        inside = waiting.pop()
+        inside, beside = waiting.pop()
         try:
             with os.scandir(root / inside) as found:
                 items = sorted(found, key=lambda item: item.name)
@@ -211,61 +397,80 @@ def _walk(listing: Listing, root: Path, below: str, left_out: frozenset[str]) ->
             continue
         if any(item.name == "pyvenv.cfg" for item in items):
             continue  # a virtual environment: other people's code
+        names = [item.name for item in items if not item.is_dir(follow_symlinks=False)]
+        if screen:
+            if inside != below and (why := beside.unpacked(names, screen)):
+                listing.take(f"{inside}/", vendored.FILTER, why)
+                continue
+            beside = beside.within(root, of_folder(root), inside, names, screen)
         for item in items:
             path = f"{inside}/{item.name}" if inside else item.name
             if item.name in left_out or item.name.startswith("."):
                 continue
             if item.is_symlink():
                 _note_link(listing, root, path)
-            elif item.is_dir(follow_symlinks=False):
-                waiting.append(path)
-            elif _is_source(path):
-                listing.add(Entry(path, item.path))
+                continue
+            is_folder = item.is_dir(follow_symlinks=False)
+            if not is_folder and not listing.wants(path):
+                continue
+            shown = f"{path}/" if is_folder else path
+            if screen and (taken := beside.takes(shown, screen)):
+                listing.take(shown, *taken)
+            elif is_folder:
+                waiting.append((path, beside))
+            else:
+                listing.add(Entry(path, item.path, licence=beside.licence))
 
 
 def _note_link(listing: Listing, root: Path, path: str) -> None:
     try:
         target = (root / path).resolve(strict=True)
     except (OSError, RuntimeError):
-        if _is_source(path):
+        if listing.wants(path):
             listing.skip(path, "symbolic link in a loop or to nothing")
         return
     if (root / path).parent.is_relative_to(target):
         listing.skip(path, "symbolic link in a loop")
-    elif not target.is_relative_to(root) and (target.is_dir() or _is_source(path)):
+    elif not target.is_relative_to(root) and (target.is_dir() or listing.wants(path)):
         listing.skip(path, "symbolic link out of the folder")
 
 
-def _package(name: str) -> Listing:
+def _package(name: str, screen: Screen | None) -> Listing:
     """The files of an installed distribution, else of a top-level package or module."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         raise CorpusError(f"{name!r} is not a package's name", NAMING)
-    listing = _distribution(name)
-    if not listing.entries and name.isidentifier():
-        listing = _top_level(name)
-    if not listing.entries:
+    listing = _distribution(name, screen)
+    if not listing.entries and not listing.taken and name.isidentifier():
+        listing = _top_level(name, screen)
+    if not listing.entries and not listing.taken:
         raise CorpusError(
             f"no package {name} with source files is installed", f"pip install {name}"
         )
     return listing
 
 
-def _distribution(name: str) -> Listing:
-    listing = Listing()
+def _distribution(name: str, screen: Screen | None) -> Listing:
+    listing = Listing(_PYTHON, screen)
     try:
         files = importlib.metadata.files(name) or []
     except importlib.metadata.PackageNotFoundError:
         return listing
     for file in sorted(files, key=str):
         path = file.as_posix()
-        if _counts(path) and ".." not in file.parts and not file.is_absolute():
+        if (
+            listing.wants(path)
+            and counts(path)
+            and ".." not in file.parts
+            and not file.is_absolute()
+            and not _bundled(listing, path)
+        ):
             listing.add(Entry(path, str(file.locate())))
     return listing
 
 
-def _top_level(name: str) -> Listing:
+def _top_level(name: str, screen: Screen | None) -> Listing:
     """Found by its name alone: looking for a name without a dot imports nothing."""
-    listing = Listing()
+    listing = Listing(_PYTHON, screen)
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -277,6 +482,5 @@ def _top_level(name: str) -> Listing:
         _walk(listing, root.parent, root.name, LEFT_OUT | _NEVER)
     if spec.submodule_search_locations is None and spec.has_location and spec.origin:
         listing.add(Entry(Path(spec.origin).name, spec.origin))
-    for path in [p for p in listing.entries if not _counts(p)]:
-        del listing.entries[path]
+    _keep_counting(listing)
     return listing

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedcode.corpus.deduplicate import deduplicate, without
+from fedcode.corpus.filters import near_duplicates
 from fedcode.record import Corpus, Role
 
 
@@ -31,10 +32,11 @@ class Splits:
     public: Corpus
 
 
-def split(corpus: Corpus, heldout_every: int) -> tuple[Corpus, Corpus]:
+def split(corpus: Corpus, heldout_every: int | None) -> tuple[Corpus, Corpus]:
     """Training files and held-out files.
 
-    Held out are those whose MD5 of "organization/path" is 0 mod ``heldout_every``. A file stays on
+    Held out are those whose MD5 of "organization/path" is 0 mod ``heldout_every``, and none where
+    that is None. A file stays on
     its side whatever happens to the others. Files skipped and duplicates removed are named in the
     training part alone.
     """
@@ -42,24 +44,31 @@ def split(corpus: Corpus, heldout_every: int) -> tuple[Corpus, Corpus]:
     for index, file in enumerate(corpus.files):
         name = f"{corpus.name}/{file.path}".encode()
         digest = hashlib.md5(name, usedforsecurity=False).hexdigest()
-        sides[int(digest, 16) % heldout_every == 0].append(index)
+        out = heldout_every is not None and int(digest, 16) % heldout_every == 0
+        sides[out].append(index)
     train, heldout = (tuple(corpus.files[i] for i in side) for side in sides)
-    rest = Corpus(corpus.name, train, corpus.skipped, corpus.duplicates)
+    rest = replace(corpus, files=train, fingerprint="")
     return rest, Corpus(corpus.name, heldout)
 
 
-def split_own(corpus: Corpus, public: Corpus, heldout_every: int) -> tuple[Corpus, Corpus]:
+def split_own(
+    corpus: Corpus, public: Corpus, heldout_every: int | None, similarity: float | None = None
+) -> tuple[Corpus, Corpus]:
     """One organization's training files and held-out files, as it can make them by itself.
 
     As :func:`arrange`, but that public code is there already: what stands in it is left out here.
     """
     train, heldout = split(corpus, heldout_every)
     _, heldout, train = deduplicate([public, heldout, train])
+    heldout, train = near_duplicates([heldout, train], similarity)
     return train, heldout
 
 
 def arrange(
-    organizations: Sequence[tuple[Role, Corpus]], public: Corpus, heldout_every: int
+    organizations: Sequence[tuple[Role, Corpus]],
+    public: Corpus,
+    heldout_every: int | None,
+    similarity: float | None = None,
 ) -> Splits:
     """Splits a federation's code so that nothing measured was trained on.
 
@@ -71,7 +80,9 @@ def arrange(
     Args:
         organizations: as they were read.
         public: as it was read.
-        heldout_every: one of so many of a member's files is held out.
+        heldout_every: one of so many of a member's files is held out; None for none.
+        similarity: functions so much alike go as equal ones do, but from the public corpus; None
+            keeps them.
     """
     members = [split(corpus, heldout_every) for role, corpus in organizations if role == "train"]
     groups = [
@@ -80,7 +91,8 @@ def arrange(
         [heldout for _, heldout in members],
         [train for train, _ in members],
     ]
-    kept = iter(deduplicate([corpus for group in groups for corpus in group]))
+    equal = deduplicate([corpus for group in groups for corpus in group])
+    kept = iter(near_duplicates(equal, similarity))
     unseen, validation, heldout, train = (tuple(next(kept) for _ in group) for group in groups)
     rest = without(public, [corpus for _, corpus in organizations])
     return Splits(train, heldout, validation, unseen, deduplicate([rest])[0])

@@ -24,8 +24,8 @@ class Repository:
         root.mkdir(parents=True, exist_ok=True)
         self.git("init", "-q")
 
-    def git(self, *words: str, author: str = ANN) -> str:
-        return naive_git(self.root, *words, author=author).stdout
+    def git(self, *words: str, author: str = ANN, when: str = "") -> str:
+        return naive_git(self.root, *words, author=author, when=when).stdout
 
     def write(self, path: str, *lines: str) -> None:
         file = self.root / path
@@ -40,7 +40,7 @@ class Repository:
 
 
 def naive_git(
-    root: Path, *words: str, author: str = ANN, check: bool = True
+    root: Path, *words: str, author: str = ANN, check: bool = True, when: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Git as anybody would run it, whatever the repository's configuration says."""
     name = author.partition("@")[0] or "somebody"
@@ -50,6 +50,8 @@ def naive_git(
         for who in ("AUTHOR", "COMMITTER")
         for what, value in (("NAME", name), ("EMAIL", author))
     }
+    if when:
+        people |= {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
     environment = own | people | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     return subprocess.run(
         ["git", "-C", str(root), "-c", "init.defaultBranch=main", *words],

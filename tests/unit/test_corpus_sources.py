@@ -52,7 +52,7 @@ def test_tests_documentation_and_vendored_code_are_left_out(tmp_path):
             "p/tests.py",
             "conftest.py",
             "p/a.pyi",
-            "p/a.c",
+            "p/a.txt",
         ),
     ]
     elsewhere = [".hidden/a.py", "env/lib/a.py", "p/__pycache__/a.py", "node_modules/a.py"]
@@ -60,6 +60,26 @@ def test_tests_documentation_and_vendored_code_are_left_out(tmp_path):
     assert paths(find(f"path:{tmp_path}")) == sorted(kept)
     members = [(path, "x") for path in [*kept, *left_out]]
     assert paths(find(wheel(tmp_path / "w.whl", members))) == sorted(kept)
+
+
+def test_what_is_left_out_of_other_languages(tmp_path):
+    kept = ["src/main/App.java", "src/Latest.java", "a/Contest.java", "web/app.ts", "lib/spec.rb",
+            "cmd/main.go", "src/lib.rs", "p/build/a.py", "p/dist/a.py", "a.min.ts"]  # fmt: skip
+    left_out = [
+        *("src/test/App.java", "a/AppTest.java", "a/AppTests.java", "a/AppIT.java", "TestApp.java"),
+        *("a/app_test.go", "a/app.test.ts", "a/app.spec.tsx", "__tests__/a.js", "a/app_spec.rb"),
+        *("spec/a.rb", "target/a.java", "build/a.js", "dist/a.js", "a/app-test.js", "a/app.min.js"),
+        *("a/app.d.ts", "a/app.pb.go", "testdata/a.go", "vendor/a.go", "node_modules/a/b.js"),
+        *(".venv/a.js", "a/Form.Designer.cs"),
+    ]
+    write(tmp_path, dict.fromkeys([*kept, *left_out, "a/notes.txt"], "x"))
+    assert paths(find(f"path:{tmp_path}")) == sorted(kept)
+
+
+def test_a_package_is_read_as_python_alone(tmp_path):
+    members = [("p/a.py", "x"), ("p/b.js", "x"), ("p/c.c", "x")]
+    assert paths(find(wheel(tmp_path / "w.whl", members))) == ["p/a.py"]
+    assert {path.rpartition(".")[2] for path in paths(find("stdlib"))} == {"py"}
 
 
 def test_links_are_not_followed_and_those_that_lead_astray_are_named(tmp_path):
@@ -253,7 +273,8 @@ def test_the_standard_library_without_tests_and_programs():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("git:x", "unknown source"),
+        ("git:", "unknown source"),
+        ("git:x", "x is not there"),
         ("package:", "unknown source"),
         ("stdlib:x", "unknown source"),
         ("package:not-there-at-all", "no package not-there-at-all"),
