@@ -34,8 +34,11 @@ Batch = TypeVar("Batch")
 Metrics = Mapping[str, float]
 """Figures of one model on one set of files, by metric key."""
 
-Labels = Literal["none", "injected"]
-"""Where a task's labels come from: nowhere, or bugs injected into real functions."""
+Labels = Literal["none", "defects"]
+"""What labels a task needs on its records: none, or which of them are defective.
+
+Where these come from is the federation's to say (``fedcode.federation.LabelSettings``).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Task(Protocol):
     Attributes:
         name: the key in ``fedcode.tasks.TASKS``.
         metrics: what ``measure`` reports; the first one leads tables and charts.
-        labels: where the records' labels come from.
+        labels: what labels it needs on its records.
     """
 
     name: str

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 _STD = 0.01
 
+Draws = torch.Generator | Tensor
+"""Where a machine's draws come from."""
+
 
 class Chain(NamedTuple):
     """One step of Gibbs sampling for each record.
@@ -59,7 +62,7 @@ class BoltzmannMachine(nn.Module):
         """-log of the unnormalized probability of ``v`` (batch, visible), shape (batch,)."""
         return self._energy(v, self._inputs(v))
 
-    def forward(self, v: Tensor, generator: torch.Generator) -> Tensor:
+    def forward(self, v: Tensor, generator: Draws) -> Tensor:
         """How much lower the free energy of ``v`` is to become: one loss a record, shape (batch,).
 
         It is the free energy of the record less that of its reconstruction, which counts as given:
@@ -67,11 +70,12 @@ class BoltzmannMachine(nn.Module):
 
         Args:
             v: shape (batch, visible), in [0, 1].
-            generator: draws the hidden units, each record's apart.
+            generator: draws the hidden units, each record's apart; or what was drawn before, in
+                [0, 1), shape (batch, hidden), where a record's must not depend on its batch.
         """
         return self.losses(self.chain(v, generator))
 
-    def chain(self, v: Tensor, generator: torch.Generator) -> Chain:
+    def chain(self, v: Tensor, generator: Draws) -> Chain:
         """From ``v`` to drawn hidden units, and back: what the losses are made of."""
         data_inputs = self._inputs(v)
         with torch.no_grad():
@@ -90,7 +94,10 @@ class BoltzmannMachine(nn.Module):
         return -(v @ self.visible_bias) - F.softplus(inputs).sum(1)
 
 
-def _drawn(chances: Tensor, generator: torch.Generator) -> Tensor:
+def _drawn(chances: Tensor, generator: Draws) -> Tensor:
     """Zeros and ones."""
-    uniform = torch.empty_like(chances).uniform_(generator=generator)
+    if isinstance(generator, Tensor):
+        uniform = generator
+    else:
+        uniform = torch.empty_like(chances).uniform_(generator=generator)
     return (uniform < chances).to(chances.dtype)

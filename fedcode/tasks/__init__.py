@@ -12,7 +12,7 @@ from typing import Any
 from fedcode.errors import ConfigError
 from fedcode.record import Corpus
 from fedcode.strict import checked
-from fedcode.task import AnyTask, Metric
+from fedcode.task import AnyTask, Labels, Metric
 
 Make = Callable[[Mapping[str, Any], Corpus], AnyTask]
 
@@ -27,6 +27,7 @@ class Entry:
         factory: name of the class in it.
         settings: name of its settings' class.
         suggested: settings for a federation's file that does not name the task.
+        injectable: whether injected bugs are in what it reads.
     """
 
     title: str
@@ -34,7 +35,14 @@ class Entry:
     factory: str
     settings: str
     suggested: Mapping[str, Any] = field(default_factory=dict)
+    injectable: bool = True
 
+
+_BELIEF = {
+    "training": {"kind": "gradient-sum", "sampling_rate": 0.5, "clipping": "normalized"},
+    "server": {"algorithm": "fedavgm", "momentum": 0.9},
+    "warm_start": {"epochs": 0.0},
+}
 
 TASKS: Mapping[str, Entry] = {
     "completion": Entry(
@@ -58,6 +66,35 @@ TASKS: Mapping[str, Entry] = {
         "fedcode.tasks.defects",
         "DefectsTask",
         "DefectsSettings",
+    ),
+    "defects-belief": Entry(
+        "which functions or classes are defective: deep belief network over syntax trees",
+        "fedcode.tasks.belief",
+        "BeliefTask",
+        "BeliefSettings",
+        _BELIEF,
+        injectable=False,
+    ),
+    "belief-1": Entry(
+        "Boltzmann machine of a deep belief network's first layer",
+        "fedcode.tasks.belief_layers",
+        "FirstLayer",
+        "BeliefSettings",
+        _BELIEF,
+    ),
+    "belief-2": Entry(
+        "the same of its second layer",
+        "fedcode.tasks.belief_layers",
+        "SecondLayer",
+        "BeliefSettings",
+        _BELIEF,
+    ),
+    "belief-3": Entry(
+        "the same of its third layer",
+        "fedcode.tasks.belief_layers",
+        "ThirdLayer",
+        "BeliefSettings",
+        _BELIEF,
     ),
 }
 
@@ -88,6 +125,13 @@ def metrics_of(name: str) -> Sequence[Metric]:
     entry = known(name)
     metrics: Sequence[Metric] = getattr(import_module(entry.module), entry.factory).metrics
     return metrics
+
+
+def labels_of(name: str) -> Labels:
+    """What labels the task ``name`` needs on its records."""
+    entry = known(name)
+    found: Labels = getattr(import_module(entry.module), entry.factory).labels
+    return found
 
 
 def writes_code(name: str) -> bool:

@@ -115,7 +115,7 @@ class DefectsTask:
 
     name = "defects"
     metrics: Sequence[Metric] = METRICS
-    labels: Labels = "injected"
+    labels: Labels = "defects"
 
     def __init__(
         self, settings: DefectsSettings, subwords: Subwords, frequent: Sequence[str]

@@ -1,14 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fedcode.record import Record, SourceFile, UnitId
 from fedcode.tasks.defect_measures import (
+    FIELD,
     METRICS,
+    false_alarms,
+    field_measures,
+    intervals,
     labelled,
     lines_baseline,
     measures,
+    numbers_baseline,
     recall_at_effort,
     tokens_baseline,
 )
@@ -84,3 +91,47 @@ def test_baselines_say_nothing_without_both_kinds(baseline):
     assert baseline([], {"": both}) == {"": {}}
     assert baseline([file(record(1))], {"": both}) == {"": {}}
     assert baseline(both, {"": [file(record(None))]}) == {"": {}}
+
+
+def test_false_alarms_are_counted_up_to_the_first_hit():
+    labels = np.array([0, 1, 0, 1])
+    assert false_alarms(np.array([0.9, 0.1, 0.8, 0.7]), labels) == 2
+    assert false_alarms(np.array([0.1, 0.9, 0.8, 0.7]), labels) == 0
+    assert false_alarms(np.full(4, 0.5), labels) == 1
+
+
+def test_what_the_field_reports():
+    records = [record(1, 1), record(0, 99), record(0, 50), record(1, 50)]
+    found = field_measures(np.array([0.6, 0.9, 0.2, 0.4]), records)
+    assert list(found) == [metric.key for metric in FIELD]
+    assert found["f1"] == pytest.approx(0.5)
+    assert found["ifa"] == 1
+    # by chance per line: the first, then 0.0090, 0.0078; 40 of 200 lines are read
+    assert found["recall20_density"] == pytest.approx(0.5)
+    assert field_measures(np.full(2, 0.5), [record(0), record(0)]) == {}
+
+
+def test_intervals_lie_around_the_figures_and_shrink_with_more_records():
+    draw = np.random.default_rng(0)
+    widths = []
+    for size in (40, 400):
+        labels = np.arange(size) % 2
+        chances = (draw.normal(size=size) + labels).clip(-3, 4)
+        records = [record(int(label), 3) for label in labels]
+        found = intervals(measures, chances, records, times=200, seed=1)
+        low, high = found["auc"]
+        assert low < measures(chances, records)["auc"] < high
+        assert found == intervals(measures, chances, records, times=200, seed=1)
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+    assert intervals(measures, np.full(2, 0.5), [record(1), record(1)]) == {}
+
+
+def test_numbers_find_what_depends_on_a_feature_that_all_have():
+    def aged(label, age):
+        return replace(record(label, 5), features=(("age", age), (f"only{age}", 1.0)))
+
+    train = [file(*(aged(int(age > 20), float(age)) for age in range(40)))]
+    test = {"": [file(aged(1, 30.0), aged(0, 3.0))]}
+    assert numbers_baseline(train, test)[""]["auc"] == 1
+    assert numbers_baseline([], test) == {"": {}}

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from fedcode.errors import TrainingError
-from fedcode.models.boltzmann import BoltzmannMachine, Chain
+from fedcode.models.boltzmann import BoltzmannMachine, Chain, Draws
 from fedcode.training.per_record.outer import Dense, Outer, Samples
 from fedcode.training.per_record.tape import Tape
 
 
-def boltzmann(layer: BoltzmannMachine, tape: Tape, v: Tensor, generator: torch.Generator) -> Tensor:
+def boltzmann(layer: BoltzmannMachine, tape: Tape, v: Tensor, generator: Draws) -> Tensor:
     """See :class:`BoltzmannMachine`."""
     if v.dim() != 2 or tape.batch not in (None, len(v)):
         raise TrainingError(
