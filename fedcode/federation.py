@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -11,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from fedcode.errors import ConfigError
+from fedcode.filters import FilterSettings
 from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, check_groups, threshold
 from fedcode.identity import COORDINATOR
 from fedcode.record import PrivacyUnit, Role
@@ -44,7 +47,16 @@ OWN = "own"
 STARTED = "start"
 """The source of a public corpus that lies in the files that training starts from."""
 
-_HERE = ("path:", "wheel:")
+CODE = "git:DIR, commits:DIR, path:DIR, package:NAME or wheel:FILE"
+"""How a person names an organization's code."""
+
+TABLE = "table:"
+"""How sources begin that are tables."""
+
+HISTORIES = ("git:", "commits:")
+"""How sources begin that have a history to take labels from."""
+
+_HERE = (*HISTORIES, "path:", "wheel:", TABLE)
 """How sources begin that name a place on this machine."""
 
 Mode = Literal["secagg", "secagg-groups", "open-robust", "open"]
@@ -336,12 +348,16 @@ class TaskSettings(Strict):
 
     Attributes:
         name: a key of ``fedcode.tasks.TASKS``.
+        continues: a task before it in the file, with the same network: this one starts from the
+            weights that the other ends with, and has no warm start of its own. In a simulation
+            alone: a start file is made before anything is trained.
         rounds: T.
         budget_share: the part of each organization's budget that this task may spend.
         model: the task's own settings; it checks them itself.
     """
 
     name: Name
+    continues: Name | None = None
     rounds: Count = 10
     budget_share: Share = 1.0
     model: dict[str, Any] = Field(default_factory=dict)
@@ -350,13 +366,144 @@ class TaskSettings(Strict):
     warm_start: WarmStartSettings = WarmStartSettings()
     plain: PlainSettings = PlainSettings()
 
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.continues is not None and self.warm_start != WarmStartSettings():
+            raise ValueError(
+                f"{self.name} starts from the weights of {self.continues}: leave warm_start out"
+            )
+        return self
+
+
+class TableColumns(Strict):
+    """What the columns of a table say of a function or class.
+
+    Attributes:
+        kind: what a row is.
+        name: column of its name; of a class with its packages, joined by dots.
+        path: of its file; where there is none, the name says it.
+        line: of a line of it; of labels for code that was read, instead of the name.
+        label: of the number of its defects, or of 0 and 1.
+        lines: of its number of lines.
+        ast: of the tokens of its syntax tree: a list, or a text with spaces between them.
+        kinds: of their kinds, a letter each, where the tokens do not start with them.
+        repository: of its repository.
+        features: of numbers that are known of it.
+        apart: columns that tell rows of one name apart, as its release.
+    """
+
+    kind: Literal["class", "function"] = "function"
+    name: str = "name"
+    path: str | None = None
+    line: str | None = None
+    label: str = "label"
+    lines: str | None = None
+    ast: str | None = None
+    kinds: str | None = None
+    repository: str | None = None
+    features: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """All columns that a record is made of."""
+        several = (self.name, self.path, self.label, self.lines, self.ast, self.kinds)
+        one = tuple(column for column in (*several, self.repository) if column is not None)
+        return (*one, *self.features, *self.apart)
+
+
+Chosen = dict[str, str | tuple[str, ...]]
+"""Values, or lists of values, that a table's rows must have by column."""
+
+
+class InjectedLabels(Strict):
+    """Bugs that are injected into real functions (``fedcode.corpus.labels``)."""
+
+    kind: Literal["injected"] = "injected"
+
+
+class TableLabelSettings(Strict):
+    """Labels as a table has them; of history, so that no file is held out at random.
+
+    Attributes:
+        table: labels of code that was read; absent where the sources are tables themselves.
+        columns: of that table; ``repository`` names the organization where it holds several.
+        rows: which of its rows.
+    """
+
+    kind: Literal["table"]
+    table: str | None = None
+    columns: TableColumns = TableColumns()
+    rows: Chosen = Field(default_factory=dict)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from error
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class FixSettings(Strict):
+    """Which commits mend a bug, beside what their words say (docs/histories.md).
+
+    Attributes:
+        patterns: a message that one of them matches is a fix's.
+        other: and these make it none.
+        issues: the pattern of the tracker's keys.
+        tracker: the tracker's export, CSV with columns key and type.
+    """
+
+    patterns: tuple[Pattern, ...] = ()
+    other: tuple[Pattern, ...] = ()
+    issues: Pattern | None = None
+    tracker: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.issues is None) != (self.tracker is None):
+            raise ValueError("issues and tracker belong together")
+        return self
+
+
+class HistoryLabelSettings(Strict):
+    """Labels by SZZ: a function is defective if a later fix changes a line that stood in it.
+
+    Attributes:
+        horizon_days: how long after the snapshot fixes are looked for.
+        later: a date: members are measured on what was new or other then; absent for not at all.
+        most_files: a commit that changes more source files mends no single bug.
+        insertions: whether lines that a fix adds inside a function count as well.
+        fixes: which commits mend a bug.
+    """
+
+    kind: Literal["history"]
+    horizon_days: Count = 365
+    later: Annotated[str, formed(r"^\d{4}-\d\d-\d\d$", "a date, as 2024-01-31")] | None = None
+    most_files: Count = 10
+    insertions: Annotated[bool, Field(strict=True)] = False
+    fixes: FixSettings = FixSettings()
+
+
+LabelSettings = Annotated[
+    InjectedLabels | TableLabelSettings | HistoryLabelSettings, Field(discriminator="kind")
+]
+"""Where the labels come from that a task may need."""
+
 
 class OrganizationSettings(Strict):
     """One organization and where its code lies.
 
     Attributes:
-        source: ``package:NAME`` (installed), ``wheel:FILE`` or ``path:DIR``; or ``own``: the
-            organization's own agent knows, and nobody else.
+        source: ``git:DIR`` (or ``git:DIR@REVISION``, or ``@DATE``), ``path:DIR``, ``wheel:FILE`` or
+            ``package:NAME`` (installed); ``commits:DIR`` for commits as records; in a simulation
+            ``table:FILE`` for records that others have measured; or ``own``: the organization's own
+            agent knows, and nobody else.
+        rows: of a table: which of its rows are the organization's.
         role: ``train`` (a member), ``validation`` or ``unseen`` (never trained on).
         max_tokens: read files, in an order fixed by their names' digests, up to so many tokens.
         epsilon: a lower cap than the federation's, held by this organization alone.
@@ -365,11 +512,28 @@ class OrganizationSettings(Strict):
     name: Name
     source: Annotated[
         str,
-        formed(r"^(own|(package|wheel|path):.+)$", "path:DIR, package:NAME or wheel:FILE"),
+        formed(r"^(own|(git|commits|package|wheel|path|table):.+)$", f"{CODE}; or table:FILE"),
     ] = OWN
     role: Role = "train"
+    rows: Chosen = Field(default_factory=dict)
     max_tokens: Count | None = None
     epsilon: Positive | None = None
+
+    @model_validator(mode="after")
+    def _rows_of_a_table(self) -> Self:
+        if self.source.startswith(TABLE):
+            if self.max_tokens is not None:
+                raise ValueError("a table is read by rows: leave max_tokens out")
+        elif self.rows:
+            raise ValueError("rows is of a source table:FILE alone")
+        return self
+
+    @property
+    def asset(self) -> str:
+        """What a simulation's ledger calls its data."""
+        if not self.rows:
+            return self.source
+        return f"{self.source} {json.dumps(self.rows, sort_keys=True)}"
 
 
 class PublicSettings(Strict):
@@ -397,8 +561,12 @@ class Federation(Strict):
     """The whole file.
 
     Attributes:
-        heldout_every: one file in so many of every member is held out for measuring.
+        heldout_every: one file in so many of every member is held out for measuring; none where
+            labels are of history (see ``heldout``).
+        columns: of the tables that are sources.
         threads: of each worker process; part of what makes a run repeatable.
+        filters: of a simulation: what no organization trains on, or is measured on. An agent has
+            its own.
     """
 
     name: Name
@@ -409,6 +577,9 @@ class Federation(Strict):
     privacy: PrivacySettings = PrivacySettings()
     aggregation: AggregationSettings = AggregationSettings()
     public: PublicSettings = PublicSettings()
+    labels: LabelSettings = InjectedLabels()
+    columns: TableColumns = TableColumns()
+    filters: FilterSettings = FilterSettings()
     tasks: tuple[TaskSettings, ...]
     organizations: tuple[OrganizationSettings, ...]
 
@@ -425,8 +596,24 @@ class Federation(Strict):
             raise ValueError("an organization that trains cannot be called coordinator")
         if not self.tasks:
             raise ValueError("there is no task")
+        for number, task in enumerate(self.tasks):
+            before = [t.name for t in self.tasks[:number]]
+            if task.continues is not None and task.continues not in before:
+                raise ValueError(
+                    f"{task.name} continues {task.continues}, which is no task before it"
+                )
         if not self.members:
             raise ValueError("no organization has the role train")
+        tables = [o.name for o in self.organizations if o.source.startswith(TABLE)]
+        if tables and self.labels != TableLabelSettings(kind="table"):
+            raise ValueError(f'{tables[0]} is a table: its labels are labels.kind = "table" alone')
+        if tables and self.privacy.unit not in (PrivacyUnit.FUNCTION, PrivacyUnit.FILE):
+            raise ValueError(f"{tables[0]} is a table: privacy.unit must be function or file")
+        if self.labels.kind == "history":
+            known = (o for o in self.organizations if o.source != OWN)
+            bare = next((o.name for o in known if not o.source.startswith(HISTORIES)), None)
+            if bare is not None:
+                raise ValueError(f"{bare} has no history to take labels from: name it as git:DIR")
         if sum(t.budget_share for t in self.tasks) > 1 + 1e-9:
             raise ValueError("the tasks' budget_share add up to more than 1")
         self.aggregation.check_members(len(self.members))
@@ -435,6 +622,15 @@ class Federation(Strict):
         if self.aggregation.masked and self.aggregation.colluding >= len(self.members):
             raise ValueError("aggregation.colluding is more than there are other members")
         return self
+
+    @property
+    def heldout(self) -> int | None:
+        """One file in so many is held out; None for none.
+
+        Labels of history are never split at random: what was fixed together would stand on both
+        sides. Measure on a later snapshot, or on another project.
+        """
+        return self.heldout_every if self.labels.kind == "injected" else None
 
     @property
     def members(self) -> tuple[OrganizationSettings, ...]:
@@ -475,7 +671,7 @@ class Federation(Strict):
         if own is not None:
             raise ConfigError(
                 f"only its own agent knows where the code of {own} lies",
-                f"to have it read here, give {own} a source, as path:DIR",
+                f"to have it read here, give {own} a source, as git:DIR or path:DIR",
             )
         self.check_public()
 
@@ -498,16 +694,55 @@ class Federation(Strict):
 
         def of(organization: OrganizationSettings) -> OrganizationSettings:
             if organization.role == "train":
-                return organization.model_copy(update={"source": OWN, "max_tokens": None})
+                return organization.model_copy(
+                    update={"source": OWN, "rows": {}, "max_tokens": None}
+                )
             if organization.source.startswith(_HERE):
-                return organization.model_copy(update={"source": OWN})
+                return organization.model_copy(update={"source": OWN, "rows": {}})
             return organization
 
+        labels = self.labels
+        if isinstance(labels, TableLabelSettings) and labels.table is not None:
+            labels = labels.model_copy(update={"table": None, "rows": {}})
+        elif isinstance(labels, HistoryLabelSettings):
+            labels = labels.model_copy(update={"fixes": FixSettings()})
         public = self.public
         if public.source.startswith(_HERE):
             public = public.model_copy(update={"source": STARTED})
         organizations = tuple(of(o) for o in self.organizations)
-        return self.model_copy(update={"public": public, "organizations": organizations})
+        return self.model_copy(
+            update={"public": public, "labels": labels, "organizations": organizations}
+        )
+
+    def check_labels(self) -> None:
+        """Whether every member can make the labels by itself, without this file's paths.
+
+        Raises:
+            ConfigError: they lie in a table of this machine.
+        """
+        if self.labels.kind == "table":
+            raise ConfigError(
+                "labels of a table are for simulations: members do not have it",
+                'run it with fedcode simulate, or set labels.kind = "injected"',
+            )
+        if self.labels.kind == "history" and self.labels.fixes != FixSettings():
+            raise ConfigError(
+                "labels.fixes is for simulations: members have words and trackers of their own",
+                "leave it out; client.toml has a table [fixes]",
+            )
+
+    def check_beginnings(self, what: str) -> None:
+        """Whether all tasks start from public code alone, as ``what`` needs it.
+
+        Raises:
+            ConfigError: one continues another.
+        """
+        one = next((t for t in self.tasks if t.continues is not None), None)
+        if one is not None:
+            raise ConfigError(
+                f"{one.name} continues {one.continues}, whose weights {what} does not know",
+                "run it with fedcode simulate, or leave continues out",
+            )
 
     def cap(self, organization: OrganizationSettings) -> float:
         """The ε that ``organization`` may spend: the lower of its own and the federation's."""
@@ -532,11 +767,20 @@ def check(values: Mapping[str, Any], name: str = "federation") -> Federation:
 
 
 def load(path: Path) -> Federation:
-    """Reads a federation from a file; ``path:`` and ``wheel:`` are taken relative to it."""
+    """Reads a federation from a file; what it names on this machine is relative to it."""
     federation = parse(read(path), str(path))
+    labels = federation.labels
+    if isinstance(labels, TableLabelSettings) and labels.table is not None:
+        table = str((path.parent / labels.table).resolve())
+        labels = labels.model_copy(update={"table": table})
+    if isinstance(labels, HistoryLabelSettings) and labels.fixes.tracker is not None:
+        tracker = str((path.parent / labels.fixes.tracker).resolve())
+        fixes = labels.fixes.model_copy(update={"tracker": tracker})
+        labels = labels.model_copy(update={"fixes": fixes})
     return federation.model_copy(
         update={
             "public": _anchored(federation.public, path.parent),
+            "labels": labels,
             "organizations": tuple(_anchored(o, path.parent) for o in federation.organizations),
         }
     )

@@ -17,12 +17,14 @@ from fedcode_client.commands import (
     membership,
     policy,
     rounds,
+    screening,
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(membership.app)
 app.add_typer(federations.app)
 app.add_typer(rounds.app)
+app.add_typer(screening.app)
 app.add_typer(certificate.app)
 app.add_typer(budget.app, name="budget")
 app.add_typer(ledger.app, name="ledger")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcode.budgets import calibrated, permitted_rounds
-from fedcode.corpus import asset_of
+from fedcode.corpus import asset_of, deduplicate, near_duplicates
 from fedcode.corpus import register as registered
 from fedcode.errors import CorpusError
 from fedcode.federation import Federation
@@ -19,6 +20,7 @@ from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, PrivacyUnit, units
+from fedcode.storage import write_atomically
 from fedcode_client.ours import Ours, StartFiles
 
 
@@ -178,31 +180,51 @@ class Ingested:
 
     Attributes:
         functions: records that are functions.
+        commits: records that are commits.
         tokens: lexer tokens.
-        skipped: path and reason of every file that was not read.
+        skipped: path and reason of every file that was not read as a whole.
         units: how many of each privacy unit there are; without those that the source does not say.
         asset: the account that pays for it; None for a folder that is not registered.
         account: whether the ledger has it; None where there is no ledger.
+        taken: how much each filter took.
+        filters_off: filters that are switched off.
+        report: the file that lists all that was taken.
     """
 
     source: str
     files: int
     functions: int
+    commits: int
     records: int
     tokens: int
     skipped: tuple[tuple[str, str], ...]
     units: Mapping[str, int]
     asset: str | None
     account: bool | None
+    taken: Mapping[str, int]
+    filters_off: tuple[str, ...]
+    report: str
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""
         return asdict(self)
 
 
-def ingest(ours: Ours, ledger: Ledger | None = None) -> Ingested:
-    """What ``ours`` holds, as it was read, and whose account would pay for it."""
+def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = False) -> Ingested:
+    """What ``ours`` holds, as it was read, and whose account would pay for it.
+
+    Args:
+        ours: our code.
+        ledger: ours, if there is one.
+        report: a file to list in what filters took, a line of JSON each.
+        more: whether what the file holds is another source's, and stays.
+    """
     corpus, counted = ours.corpus, {}
+    settings = ours.screen.settings
+    (near,) = near_duplicates(deduplicate([corpus]), settings.near)
+    lines = [json.dumps(asdict(one), sort_keys=True) + "\n" for one in near.taken]
+    before = report.read_bytes() if more else b""
+    write_atomically(report, before + "".join(lines).encode())
     for unit in PrivacyUnit:
         with suppress(CorpusError):  # authors are not known everywhere
             counted[str(unit)] = len(units(ours.owned(unit).records(), unit))
@@ -216,12 +238,16 @@ def ingest(ours: Ours, ledger: Ledger | None = None) -> Ingested:
         ours.source,
         len(corpus.files),
         len(corpus.records("function")),
+        len(corpus.records("commit")),
         len(corpus.records()),
         corpus.lexer_tokens,
         tuple((one.path, one.reason) for one in corpus.skipped),
         counted,
         paying,
         known,
+        near.taken_by(),
+        settings.off(),
+        str(report),
     )
 
 

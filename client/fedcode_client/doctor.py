@@ -92,7 +92,7 @@ def apart(least: float, most: float) -> Check:
 def _source(home: Home) -> Check:
     source = home.settings().source
     if source is None:
-        return Check("client.toml names no source", False, 'write source = "path:DIR" there')
+        return Check("client.toml names no source", False, 'write source = "git:DIR" there')
     return Check(f"source: {source}, account {asset_of(source)}", True)
 
 

@@ -5,13 +5,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedcode.corpus import asset_of, cache_folder, read, read_public, split_own, with_owners
-from fedcode.corpus.labels import InjectedBugs
+from fedcode.corpus import (
+    Screen,
+    asset_of,
+    cache_folder,
+    read,
+    read_public,
+    split_own,
+    with_owners,
+    without_refused,
+)
+from fedcode.corpus.labels import labeller_of, of_history
 from fedcode.errors import CorpusError, RunError
-from fedcode.federation import Federation
+from fedcode.federation import Federation, FixSettings
 from fedcode.record import Corpus, PrivacyUnit
 from fedcode.start import PUBLIC, Start, file_of
 from fedcode.task import Labels
@@ -57,27 +67,47 @@ class Ours:
         source: where it lies.
         corpus: as it was read.
         workers: processes that read more about it.
+        screen: what must not be trained on; none of it is in ``corpus`` but near-duplicates.
+        fixes: what we call a fix, where labels come from history.
     """
 
     source: str
     corpus: Corpus
     workers: int = 1
+    screen: Screen = field(default_factory=Screen)
+    fixes: FixSettings | None = None
 
     @classmethod
-    def read(cls, name: str, source: str, max_tokens: int | None = None, workers: int = 1) -> Ours:
+    def read(
+        cls,
+        name: str,
+        source: str,
+        max_tokens: int | None = None,
+        workers: int = 1,
+        screen: Screen | None = None,
+        fixes: FixSettings | None = None,
+    ) -> Ours:
         """Reads it into the cache, or takes it from there.
 
         Args:
             name: ours in the federation.
-            source: ``package:NAME``, ``wheel:FILE`` or ``path:DIR``.
+            source: ``git:DIR``, ``path:DIR``, ``package:NAME`` or ``wheel:FILE``.
             max_tokens: so many tokens at most.
             workers: processes that read.
+            screen: what must not be trained on; if absent, what all filters take.
+            fixes: what we call a fix, where labels come from history.
 
         Raises:
-            CorpusError: there is nothing to read.
+            CorpusError: there is nothing to read, or nothing that may be trained on.
+            ConfigError: a filter needs what is not installed.
         """
-        corpus = read(source, name, max_tokens=max_tokens, cache=cache_folder(), workers=workers)
-        return cls(source, corpus, workers)
+        screen, folder = screen or Screen(), cache_folder()
+        _refuse_erased(source, screen)
+        corpus = read(
+            source, name, max_tokens=max_tokens, cache=folder, workers=workers, screen=screen
+        )
+        corpus = without_refused(corpus, source, screen, cache=folder, workers=workers)
+        return cls(source, corpus, workers, screen, fixes)
 
     @property
     def asset(self) -> str:
@@ -105,10 +135,33 @@ class Ours:
         Raises:
             CorpusError: nothing is left.
         """
-        train, _ = split_own(self.owned(federation.privacy.unit), public, federation.heldout_every)
+        whole, near = self.owned(federation.privacy.unit), self.screen.settings.near
+        train, _ = split_own(whole, public, federation.heldout, near)
         if not train.records():
             raise CorpusError(
                 f"{self.source} has nothing to train on that is not public",
                 "name a source with more code of our own",
             )
-        return InjectedBugs(federation.seed).label(train) if labels == "injected" else train
+        if labels == "none":
+            return train
+        federation.check_labels()
+        if federation.labels.kind == "history":
+            folder = cache_folder()
+            return of_history(train, self.source, federation.labels, self.fixes, folder)
+        labeller = labeller_of(federation)
+        return train if labeller is None else labeller.label(train)
+
+
+def _refuse_erased(source: str, screen: Screen) -> None:
+    """Whether all of a source was erased, by the identity that its account has.
+
+    Raises:
+        CorpusError: it was.
+    """
+    if not screen.erased:
+        return
+    with suppress(CorpusError):  # a folder without history that is not registered
+        if screen.erased.holds("repository", asset_of(source)):
+            source = ""
+    if not source:
+        raise CorpusError("this repository was erased", "it is not read again; name another source")

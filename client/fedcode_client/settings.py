@@ -8,13 +8,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedcode.federation import CODE, FixSettings
+from fedcode.filters import FilterSettings
 from fedcode.strict import Count, Strict, formed
 
 HINT = "the comments in client.toml say what there is"
 
-Source = Annotated[
-    str, formed(r"^(package|wheel|path):.+$", "path:DIR, package:NAME or wheel:FILE")
-]
+Source = Annotated[str, formed(r"^(git|commits|package|wheel|path):.+$", CODE)]
 Address = Annotated[
     str,
     formed(r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$", "HOST:PORT"),
@@ -26,7 +26,9 @@ class ClientSettings(Strict):
     """``client.toml``.
 
     Attributes:
-        source: the code that is trained on; ``package:NAME``, ``wheel:FILE`` or ``path:DIR``.
+        source: the code that is trained on; ``git:DIR``, ``path:DIR``, ``package:NAME`` or
+            ``wheel:FILE``.
+        fixes: which commits mend a bug, where labels come from history.
         max_tokens: read so many tokens of it at most, in an order fixed by the files' digests.
         budget: ``HOST:PORT`` of the organization's budget service; `up` starts one where it is
             absent.
@@ -36,9 +38,11 @@ class ClientSettings(Strict):
         local: port of health and metrics, on loopback; 0 for any.
         front: port on loopback that a SuperNode calls, with ``up --supernode``; 0 for any.
         supernode: port on loopback that this SuperNode listens on.
+        filters: what must not be trained on.
     """
 
     source: Source | None = None
+    fixes: FixSettings = FixSettings()
     max_tokens: Count | None = None
     budget: Address | None = None
     memory_mib: Count = 512
@@ -47,13 +51,14 @@ class ClientSettings(Strict):
     local: Port = 0
     front: Port = 9482
     supernode: Annotated[Port, Field(ge=1)] = 9483
+    filters: FilterSettings = FilterSettings()
 
 
 TOML = """\
 # An organization's side of a federation. `fedcode-client up` reads this file when it starts.
 # Nothing in it is sent to anybody.
 
-# The code that is trained on: path:DIR, package:NAME (installed) or wheel:FILE.
+# The code that is trained on: git:DIR, path:DIR, package:NAME (installed) or wheel:FILE.
 # source = "path:/srv/code"
 
 # Of that so many tokens at most.
@@ -71,4 +76,19 @@ local = 0             # port of health and metrics, on 127.0.0.1; 0 for any that
 # the SuperNode itself.
 # front = 9482
 # supernode = 9483
+
+# Where labels come from our history: what else is a fix, and what is none; and our tracker's keys
+# and export (CSV with columns key and type). docs/histories.md.
+# [fixes]
+# patterns = ["^Mends "]
+# other = ["\\[noise\\]"]
+# issues = "PROJ-\\d+"
+# tracker = "/srv/issues.csv"
+
+# What must not be trained on: all filters are on, and docs/filters.md says what each of them takes.
+# Who opted out stands in opted-out.txt, what was erased in erased.json, both beside this file.
+# [filters]
+# generated = false                               # files that programs wrote may stay
+# allowed_licences = ["Apache-2.0", "MIT"]        # SPDX; the default is all that are permissive
+# deep_secrets = true                             # look for secrets with detect-secrets, too
 """

@@ -169,7 +169,7 @@ def _expected(
 
 def _trainable(task: AnyTask, public: Corpus, seed: int) -> list[Record]:
     """Public records that the task makes an example of."""
-    if task.labels == "injected":
+    if task.labels == "defects":
         public = InjectedBugs(seed).label(public)
     gradients = gradients_of(task)
     if gradients is None:

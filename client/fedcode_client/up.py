@@ -35,6 +35,7 @@ from fedcode_client.home import Home
 from fedcode_client.lines import Straight
 from fedcode_client.offers import Offer
 from fedcode_client.ours import Ours, StartFiles
+from fedcode_client.screening import screen_of
 from fedcode_client.supernode import Beside
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Process:
         self._home, self._settings, self._tell = home, home.settings(), tell
         self._membership = home.membership()
         if self._settings.source is None:
-            raise ConfigError(f"{home.toml} names no source", 'write source = "path:DIR" there')
+            raise ConfigError(f"{home.toml} names no source", 'write source = "git:DIR" there')
         self._ours: Ours | None = None
         self._stop = threading.Event()
         self._closing = ExitStack()
@@ -211,6 +212,8 @@ class Process:
                 anchored(source, self._home.root),
                 self._settings.max_tokens,
                 self._settings.threads,
+                screen_of(self._home),
+                self._settings.fixes,
             )
         assert self._ours is not None
         return self._ours

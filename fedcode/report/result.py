@@ -74,6 +74,10 @@ class OrganizationLocal(Part):
 
     duplicates: int
     skipped: tuple[SkippedFile, ...] = ()
+    taken: dict[str, int] = Field(default_factory=dict)
+    languages: dict[str, int] = Field(default_factory=dict)
+    labelled: int = 0
+    defective: int = 0
 
 
 class Organization(Part):
@@ -245,6 +249,29 @@ class TaskResult(Part):
         return self.metrics[0]
 
 
+class LabelsFrom(Part):
+    """Where labels came from, for tasks that need any."""
+
+    kind: Literal["injected", "table", "history"]
+    horizon_days: int | None = None
+    later: str | None = None
+
+    @property
+    def said(self) -> str:
+        """In a sentence."""
+        if self.kind == "injected":
+            return "Labels: bugs injected into real functions, where a task needs them."
+        if self.kind == "table":
+            return "Labels: as tables have them."
+        later = (
+            f"; members are measured at {self.later}, on what is new there" if self.later else ""
+        )
+        return (
+            "Labels: defective is what a fix changed within "
+            f"{self.horizon_days} days after the commit that was read{later}."
+        )
+
+
 class Result(Part):
     """The whole of ``result.json``."""
 
@@ -257,6 +284,7 @@ class Result(Part):
     simulation: Simulation
     privacy: Privacy | None
     aggregation: Aggregation
+    labels: LabelsFrom
     organizations: tuple[Organization, ...]
     ledger: tuple[LedgerRow, ...]
     tasks: tuple[TaskResult, ...]

@@ -248,7 +248,7 @@ class Bench:
         )
 
     def _asset(self, name: str) -> str:
-        return next(o.source for o in self.federation.members if o.name == name)
+        return next(o.asset for o in self.federation.members if o.name == name)
 
     def epsilon(self, rounds: int) -> float | None:
         """ε (PLD) of so many rounds of this task."""

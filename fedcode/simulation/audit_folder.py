@@ -60,6 +60,7 @@ def audit_folder(
         raise RunError(
             f"the run in {folder} had no privacy", "there is no claim that could be audited"
         )
+    federation.check_beginnings("an audit")
     _check_unchanged(federation, manifest)
     name = _organization(result, organization)
     calibration = calibrated(federation)

@@ -56,7 +56,7 @@ def canaries(
     made = []
     for index in range(number):
         tokens = tuple(words[i] for i in draw.integers(0, len(words), _CANARY_WORDS))
-        label = int(draw.integers(0, 2)) if labels == "injected" else None
+        label = int(draw.integers(0, 2)) if labels == "defects" else None
         place = int(draw.integers(0, len(tokens))) if label else None
         made.append(_function(f"canary_{index}", tokens, label, place))
     return made

@@ -6,11 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from fedcode.corpus import arrange, cache_folder, read, with_owners
-from fedcode.corpus.labels import Labeller
+from fedcode.corpus import (
+    Screen,
+    arrange,
+    cache_folder,
+    read,
+    tables,
+    with_owners,
+    without,
+    without_refused,
+)
+from fedcode.corpus.labels import Labeller, later_than, of_history
 from fedcode.errors import CorpusError
-from fedcode.federation import OWN, Federation
+from fedcode.federation import OWN, TABLE, Federation, OrganizationSettings
 from fedcode.record import Corpus, SourceFile
 
 
@@ -80,39 +90,72 @@ def load(
     readable = [o for o in federation.organizations if o.source != OWN]
     folder = cache_folder()
 
-    def get(source: str, name: str, max_tokens: int | None) -> Corpus:
+    def get(source: str, name: str, max_tokens: int | None, screen: Screen | None) -> Corpus:
         tell(name)
-        return read(source, name, max_tokens=max_tokens, cache=folder, workers=workers)
+        corpus = read(
+            source, name, max_tokens=max_tokens, cache=folder, workers=workers, screen=screen
+        )
+        if screen is None:
+            return corpus
+        return without_refused(corpus, source, screen, cache=folder, workers=workers)
 
-    whole = {o.name: get(o.source, o.name, o.max_tokens) for o in readable}
-    for member in (o for o in readable if o.role == "train"):
-        whole[member.name] = with_owners(
-            whole[member.name],
-            member.source,
+    def labelled(corpus: Corpus, source: str) -> Corpus:
+        if federation.labels.kind != "history":
+            return corpus
+        return of_history(corpus, source, federation.labels, cache=folder)
+
+    screen = Screen(federation.filters)
+    whole = {
+        o.name: _table(federation, o, tell)
+        if o.source.startswith(TABLE)
+        else labelled(get(o.source, o.name, o.max_tokens, screen), o.source)
+        for o in readable
+    }
+    for own in (o for o in readable if o.role == "train"):
+        whole[own.name] = with_owners(
+            whole[own.name],
+            own.source,
             federation.privacy.unit,
             cache=folder,
             workers=workers,
         )
-    public = get(federation.public.source, "public", federation.public.max_tokens)
+    # what is public is everybody's already: filters keep back what an organization alone has
+    public = get(federation.public.source, "public", federation.public.max_tokens, None)
     splits = arrange(
         [(o.role, whole[o.name]) for o in readable],
         public,
-        federation.heldout_every,
+        federation.heldout,
+        federation.filters.near,
     )
-    for corpus in splits.train:
-        if not corpus.records():
+    for member in splits.train:
+        if not member.records():
             raise CorpusError(
-                f"{corpus.name} has nothing to train on that does not stand elsewhere too",
+                f"{member.name} has nothing to train on that does not stand elsewhere too",
                 "give it more code, or leave it out",
             )
+    heldout = _by_name(splits.heldout)
+    if federation.labels.kind == "history" and federation.labels.later is not None:
+        trained = [*splits.train, splits.public]
+        for own in (o for o in readable if o.role == "train"):
+            source = later_than(own.source, federation.labels)
+            new = without(get(source, own.name, own.max_tokens, screen), trained)
+            heldout[own.name] = labelled(new, source)
     data = Dataset(
         public=splits.public,
         train=_by_name(splits.train),
-        heldout=_by_name(splits.heldout),
+        heldout=heldout,
         validation=_by_name(splits.validation),
         unseen=_by_name(splits.unseen),
     )
     return data, whole
+
+
+def _table(
+    federation: Federation, organization: OrganizationSettings, tell: Callable[[str], None]
+) -> Corpus:
+    tell(organization.name)
+    path = Path(organization.source.removeprefix(TABLE))
+    return tables.corpus(path, organization.name, federation.columns, organization.rows)
 
 
 def sample(corpora: Mapping[str, Corpus], tokens: int) -> list[SourceFile]:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from fedcode.corpus import cache_folder, digest_of
-from fedcode.corpus.labels import InjectedBugs
+from fedcode.corpus.labels import labeller_of
 from fedcode.errors import Interrupted, TrainingError
 from fedcode.federation import Federation, TaskSettings, check
 from fedcode.privacy.ledger import BudgetLedger
@@ -54,7 +54,10 @@ class Job:
         noise: None without privacy.
         folder: where the main federated run keeps ledger and checkpoints; None for all others,
             whose ledgers live in memory: they are counterfactual.
-        warm: the warm start's weights; None for a task that has none.
+        warm: the warm start's weights, or those of the arm that it continues; None for a task that
+            has none.
+        continues: the task that its own goes on from.
+        hands_on: where the weights it ends with are kept for a task that continues.
         dropout: the chance that a member is lost in a round of the federated arm.
         engine: where the members of the federated arm live.
     """
@@ -68,6 +71,13 @@ class Job:
     warm: Path | None = None
     dropout: float = 0.0
     engine: EngineName = "memory"
+    continues: str | None = None
+    hands_on: Path | None = None
+
+    @property
+    def before(self) -> str | None:
+        """Name of the job whose weights it goes on from: the same arm of the task before."""
+        return replace(self, task=self.continues).name if self.continues else None
 
     @property
     def name(self) -> str:
@@ -152,6 +162,11 @@ def run(job: Job) -> dict[str, Any]:
     return _warm(job, made) if job.arm is None else _run_arm(job, job.arm, made)
 
 
+def handed_on(folder: Path, name: str) -> Path:
+    """Where in ``folder`` the weights lie that the job ``name`` ends with."""
+    return folder / f"end-of-{name}.safetensors"
+
+
 def prepared(job: Job) -> Prepared:
     """The task of ``job`` and its data."""
     return prepare(json.dumps(job.federation, sort_keys=True), job.task)
@@ -163,8 +178,9 @@ def prepare(federation_json: str, task: str) -> Prepared:
     federation, data, public = _read(federation_json)
     settings = next(t for t in federation.tasks if t.name == task)
     made = make(task, settings.model, data.public)
-    if made.labels == "injected":
-        data = data.labelled(InjectedBugs(federation.seed))
+    labeller = labeller_of(federation) if made.labels == "defects" else None
+    if labeller is not None:
+        data = data.labelled(labeller)
     glimpse = sample(data.validation or data.unseen, _GLIMPSE_TOKENS)
     return Prepared(federation, settings, data, public, made, glimpse)
 
@@ -265,6 +281,8 @@ def _run_arm(job: Job, arm: Arm, prepared: Prepared) -> dict[str, Any]:
             job.folder / "checkpoint" / f"{job.task}.safetensors",
             bench.learner.tensors(state.released),
         )
+    if job.hands_on:
+        save_tensors(job.hands_on, bench.learner.tensors(state.released))
     found = bench.measure(state, arm)
     return {
         "seed": job.seed,

@@ -23,8 +23,15 @@ from numpy.typing import NDArray
 
 from fedcode.agreement import Agreement
 from fedcode.budgets import calibrated
-from fedcode.corpus import cache_folder, deduplicate, read, read_public
-from fedcode.corpus.labels import InjectedBugs
+from fedcode.corpus import (
+    Screen,
+    cache_folder,
+    deduplicate,
+    near_duplicates,
+    read,
+    read_public,
+)
+from fedcode.corpus.labels import labeller_of
 from fedcode.errors import ConfigError, RunError
 from fedcode.federation import OWN, Federation, check
 from fedcode.folders import check_empty
@@ -191,11 +198,15 @@ def _unseen(federation: Federation, public: Corpus) -> tuple[dict[str, Corpus], 
             "name a file with unseen organizations and their sources: --federation FEDERATION.toml",
         )
     cores = os.cpu_count() or 1
+    screen, folder = Screen(federation.filters), cache_folder()
     whole = {
-        o.name: read(o.source, o.name, max_tokens=o.max_tokens, cache=cache_folder(), workers=cores)
+        o.name: read(
+            o.source, o.name, max_tokens=o.max_tokens, cache=folder, workers=cores, screen=screen
+        )
         for o in known
     }
     _, *rest = deduplicate([public, *whole.values()])
+    rest = near_duplicates(rest, federation.filters.near)
     return whole, dict(zip(whole, rest, strict=True))
 
 
@@ -213,9 +224,9 @@ def _measured(
         one = trained[settings.name]
         task = make(settings.name, settings.model, public)
         labelled = dict(unseen)
-        if task.labels == "injected":
-            bugs = InjectedBugs(federation.seed)
-            labelled = {name: bugs.label(corpus) for name, corpus in unseen.items()}
+        labeller = labeller_of(federation) if task.labels == "defects" else None
+        if labeller is not None:
+            labelled = {name: labeller.label(corpus) for name, corpus in unseen.items()}
         before = Job(plain, settings.name, federation.seed, Arm("public"))
         after = Job(plain, settings.name, federation.seed, Arm("federated", members), folder=Path())
         jobs += [before, after]

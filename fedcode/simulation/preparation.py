@@ -66,6 +66,8 @@ def prepare(
         UsageError: something a person can mend; nothing is written.
     """
     check_tasks(federation)
+    federation.check_beginnings("a start file")
+    federation.check_labels()
     calibrated(federation)
     check_empty(folder)
     load(federation, os.cpu_count() or 1, known=True)  # in several processes, into the cache

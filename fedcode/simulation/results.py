@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -61,6 +62,9 @@ def assemble(
         },
         "privacy": _privacy(federation, calibration, _of_sums(federation, jobs, done)),
         "aggregation": _aggregation(federation, private=private),
+        "labels": federation.labels.model_dump(
+            mode="json", include={"kind", "horizon_days", "later"}
+        ),
         "organizations": [
             _organization(federation, name, corpus, population.get(name))
             for name, corpus in whole.items()
@@ -167,8 +171,18 @@ def _organization(
         "local": {
             "duplicates": corpus.duplicates,
             "skipped": [{"path": s.path, "reason": s.reason} for s in corpus.skipped],
+            "taken": corpus.taken_by(),
+            "languages": _languages(corpus),
+            "labelled": sum(record.label is not None for record in corpus.records()),
+            "defective": sum(record.label == 1 for record in corpus.records()),
         },
     }
+
+
+def _languages(corpus: Corpus) -> dict[str, int]:
+    """Records by language, the most first; those of no known one are left out."""
+    found = Counter(record.language for record in corpus.records() if record.language)
+    return dict(found.most_common())
 
 
 def ledger_rows(federation: Federation, path: Path) -> list[dict[str, Any]]:
@@ -176,18 +190,18 @@ def ledger_rows(federation: Federation, path: Path) -> list[dict[str, Any]]:
     rows = []
     with BudgetLedger.open(path, read_only=True) as ledger:
         for organization in federation.members:
-            account = ledger.account(organization.source)
+            account = ledger.account(organization.asset)
             if account is None:
                 continue
             rows.append(
                 {
                     "organization": organization.name,
-                    "asset": organization.source,
+                    "asset": organization.asset,
                     "epsilon_cap": federation.cap(organization),
-                    "epsilon_spent": ledger.epsilon(organization.source),
-                    "charges": ledger.charges(organization.source),
+                    "epsilon_spent": ledger.epsilon(organization.asset),
+                    "charges": ledger.charges(organization.asset),
                     "budget_nano": account.budget.budget_nano,
-                    "spent_nano": ledger.spent(organization.source),
+                    "spent_nano": ledger.spent(organization.asset),
                 }
             )
     return rows

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcode.budgets import calibrated, shortfalls
-from fedcode.errors import ConfigError, FedcodeError, Interrupted, RunError
-from fedcode.federation import Federation, check
+from fedcode.corpus.labels import labeller_of
+from fedcode.corpus.tables import TableLabels
+from fedcode.errors import ConfigError, CorpusError, FedcodeError, Interrupted, RunError
+from fedcode.federation import Federation, TaskSettings, check
 from fedcode.folders import holds_something
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
@@ -31,12 +33,13 @@ from fedcode.simulation import results
 from fedcode.simulation.arms import Arm, Noise
 from fedcode.simulation.cluster import EngineName, check_usable
 from fedcode.simulation.dataset import Dataset, load
-from fedcode.simulation.jobs import Job
+from fedcode.simulation.jobs import Job, handed_on
 from fedcode.simulation.manifest import manifest
 from fedcode.simulation.schedule import Schedule, Workers
 from fedcode.simulation.view import View
 from fedcode.storage import write_atomically, write_json
-from fedcode.tasks import check_settings, counts
+from fedcode.task import gradients_of
+from fedcode.tasks import check_settings, counts, known, labels_of, make
 from fedcode.training.counting import check_counting
 from fedcode.weights import load_tensors, save_tensors
 
@@ -49,6 +52,10 @@ RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER, AUDIT, TRANSCRIPT = (
     "audit.json",
     "transcript.jsonl",
 )
+
+
+CHECKPOINT = "checkpoint"
+"""The folder, inside that of the result, of what a run that was stopped goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +108,21 @@ def simulate(
     check_tasks(federation)
     cores = os.cpu_count() or 1
     data, whole = load(federation, cores, view.reading_one)
+    check_continued(federation, data.public)
+    labeller = labeller_of(federation)
+    if federation.labels.kind != "injected":
+        check_labelled(federation, data if labeller is None else data.labelled(labeller))
     calibration = calibrated(federation) if options.private else None
     population = _population(federation, data) if options.private else {}
     made = _manifest(federation, options, whole, folder, resume)
     view.read(whole, calibration, federation, population)
+    if isinstance(labeller, TableLabels):
+        view.unmatched(labeller.table, labeller.unmatched(whole.values()))
     if calibration is not None:
         view.shortfalls(shortfalls(federation, calibration))
     jobs = _jobs(federation, options, calibration, folder)
     workers = Workers(max(1, min(cores // federation.threads, len(jobs))), federation.threads)
-    schedule = Schedule(workers, folder / "checkpoint", view.progress, view.finished)
+    schedule = Schedule(workers, folder / CHECKPOINT, view.progress, view.finished)
     try:
         with view.training(federation, sum(job.folder is None for job in jobs)):
             schedule.run([*_warm_starts(jobs), *jobs])
@@ -142,6 +155,11 @@ def check_tasks(federation: Federation) -> None:
     """Refuses tasks that are unknown and settings that no arm could run with."""
     for task in federation.tasks:
         check_settings(task.name, task.model)
+        if federation.labels.kind == "injected" and not known(task.name).injectable:
+            raise ConfigError(
+                f"{task.name} reads syntax trees, which injected bugs do not change",
+                'give it real labels: labels.kind = "table"',
+            )
         if counts(task.name):
             check_counting(task.training)
             if task.server.average:
@@ -149,6 +167,55 @@ def check_tasks(federation: Federation) -> None:
                     f"{task.name} adds up counts: they have no average", "leave server.average out"
                 )
         flower_strategy(task.server, task.training.proximal)
+
+
+def check_continued(federation: Federation, public: Corpus) -> None:
+    """Refuses a task that cannot start from the weights of the one it continues.
+
+    Raises:
+        ConfigError: one of them has no network, or the networks differ.
+    """
+    for task in (t for t in federation.tasks if t.continues is not None):
+        before = federation.task(task.continues or "")
+        networks = [_network(one, public) for one in (before, task)]
+        if networks[0] != networks[1] or not networks[0]:
+            raise ConfigError(
+                f"{task.name} cannot continue {before.name}: they have no network in common",
+                "give both the same model settings",
+            )
+
+
+def check_labelled(federation: Federation, data: Dataset) -> None:
+    """Refuses labels from which a task of the federation could learn or measure nothing.
+
+    Args:
+        federation: a task of it may need labels.
+        data: with its labels.
+
+    Raises:
+        CorpusError: a member has none, or what is unseen has not both kinds.
+    """
+    if all(labels_of(task.name) == "none" for task in federation.tasks):
+        return
+    for name, corpus in data.train.items():
+        if all(record.label is None for record in corpus.records()):
+            raise CorpusError(
+                f"no function of {name} is labelled", "do the table's paths start at its root?"
+            )
+    found = {r.label for corpus in data.unseen.values() for r in corpus.records()}
+    if data.unseen and not {0, 1} <= found:
+        raise CorpusError(
+            "what is unseen is not labelled with both defective and sound functions",
+            "choose other unseen organizations, or other rows",
+        )
+
+
+def _network(task: TaskSettings, public: Corpus) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the task's tensors; none of a task that counts."""
+    gradients = gradients_of(make(task.name, task.model, public))
+    if gradients is None:
+        return {}
+    return {name: tuple(p.shape) for name, p in gradients.build().named_parameters()}
 
 
 def _population(federation: Federation, data: Dataset) -> dict[str, int]:
@@ -200,6 +267,7 @@ def _jobs(
     members = tuple(o.name for o in federation.members)
     plain = federation.model_dump(mode="json")
     main = "federated" if options.private else "federated-plain"
+    continued = {task.continues for task in federation.tasks}
     jobs = []
     for number, task in enumerate(federation.tasks):
         noise = None
@@ -209,7 +277,9 @@ def _jobs(
             for arm in _arms(members, options, first=seed == federation.seed):
                 first = arm.key == main and seed == federation.seed
                 where = folder if first else None
-                job = Job(plain, task.name, seed, arm, noise, where)
+                job = Job(plain, task.name, seed, arm, noise, where, continues=task.continues)
+                if task.name in continued and arm.key != "baseline":
+                    job = replace(job, hands_on=handed_on(folder / CHECKPOINT, job.name))
                 if arm.key == "federated":
                     job = replace(job, dropout=options.dropout, engine=options.engine)
                 jobs.append(job)
@@ -238,9 +308,9 @@ def _arms(members: tuple[str, ...], options: Options, *, first: bool) -> list[Ar
 
 def _warm_starts(arms: list[Job]) -> list[Job]:
     """One job for each task and seed that an arm builds on."""
-    firsts = {(job.task, job.seed): job for job in reversed(arms)}
+    firsts = {(job.task, job.seed): job for job in reversed(arms) if not job.continues}
     return [
-        replace(job, arm=None, noise=None, folder=None, engine="memory")
+        replace(job, arm=None, noise=None, folder=None, engine="memory", hands_on=None)
         for job in reversed(firsts.values())
     ]
 
@@ -254,7 +324,7 @@ def _finish(
     """Writes what a person wants to keep, and removes the checkpoints."""
     tensors: dict[str, NDArray[np.float32]] = {}
     for task in federation.tasks:
-        values = load_tensors(folder / "checkpoint" / f"{task.name}.safetensors")
+        values = load_tensors(folder / CHECKPOINT / f"{task.name}.safetensors")
         tensors |= {f"{task.name}/{name}": value for name, value in values.items()}
     for task in result["tasks"]:
         made["weights"][task["name"]] = [line.pop("weights") for line in task["curves"]]
@@ -263,7 +333,7 @@ def _finish(
     write_json(folder / MANIFEST, made)
     write_atomically(folder / REPORT, render(result, made).encode())
     write_json(folder / RESULT, result)
-    shutil.rmtree(folder / "checkpoint")
+    shutil.rmtree(folder / CHECKPOINT)
     (folder / LEDGER).with_suffix(".key").unlink(missing_ok=True)  # of an outbox that is empty
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from fedcode.errors import Interrupted
 from fedcode.simulation.checkpoints import load_result, save_result
-from fedcode.simulation.jobs import Job, Progress, initialize, run
+from fedcode.simulation.jobs import Job, Progress, handed_on, initialize, run
 
 Tell = Callable[[Progress], None]
 Finished = Callable[[Job], None]
@@ -79,9 +79,10 @@ class Workers:
 class Schedule:
     """Gives each free process the first job that can run.
 
-    An arm needs its warm start. The main runs, which charge the one ledger, take turns in the
-    order of the tasks: what was spent after each round is then the same in every repetition. So do
-    jobs on Flower's engine, of which each takes the whole cluster.
+    An arm needs its warm start, or the end of the same arm of the task that it continues. The main
+    runs, which charge the one ledger, take turns in the order of the tasks: what was spent after
+    each round is then the same in every repetition. So do jobs on Flower's engine, of which each
+    takes the whole cluster.
 
     Args:
         workers: the processes.
@@ -129,7 +130,7 @@ class Schedule:
         for job in list(self._waiting):
             if len(self._running) < self._workers.processes and self._can_run(job):
                 self._waiting.remove(job)
-                ready = replace(job, warm=self._warm.get((job.task, job.seed)))
+                ready = replace(job, warm=self._beginning(job))
                 self._running[self._workers.submit(ready)] = job
 
     def _can_run(self, job: Job) -> bool:
@@ -139,7 +140,14 @@ class Schedule:
         mains = [one for one in jobs if one.folder is not None]
         on_flower = [one for one in jobs if one.engine == "flower"]
         its_turn = all(job not in turns or turns[0] is job for turns in (mains, on_flower))
-        return (job.task, job.seed) in self._warm and its_turn
+        known = (job.task, job.seed) in self._warm
+        return its_turn and (known if job.before is None else job.before in self.results)
+
+    def _beginning(self, job: Job) -> Path | None:
+        """The weights that ``job`` starts from."""
+        if job.before is None:
+            return self._warm.get((job.task, job.seed))
+        return handed_on(self._folder, job.before)
 
     def _step(self) -> None:
         done, _ = wait(self._running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)

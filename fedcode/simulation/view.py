@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +30,7 @@ from fedcode.simulation.jobs import Progress as Told
 from fedcode.task import Metric
 from fedcode.tasks import metrics_of
 
+_SHOWN = 3
 _LARGE = 20.0  # e^20 times as likely: whoever asks for more has probably mistyped it
 
 
@@ -106,6 +108,14 @@ class View:
         """Says before the training who will stop early."""
         for shortfall in found:
             self._console.print(f"{shortfall}, then its budget does not cover the next")
+
+    def unmatched(self, table: Path, rows: Sequence[str]) -> None:
+        """Says which rows of a table of labels name no function that was read."""
+        if rows:
+            self._console.print(
+                f"{len(rows):,} rows of {table.name} name no function that was read, as "
+                f"{', '.join(rows[:_SHOWN])}"
+            )
 
     @contextmanager
     def training(self, federation: Federation, others: int) -> Iterator[None]:

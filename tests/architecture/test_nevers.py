@@ -33,7 +33,16 @@ class Missing:
 
 sys.meta_path.insert(0, Missing())
 """
-HEAVY = ("torch", "opacus", "tokenizers", "sklearn", "altair", "vl_convert", "jinja2")
+HEAVY = (
+    "torch",
+    "opacus",
+    "tokenizers",
+    "sklearn",
+    "altair",
+    "vl_convert",
+    "jinja2",
+    "tree_sitter",
+)
 
 
 def interpreter(code, *, without=HEAVY, cwd=None):
@@ -305,6 +314,7 @@ def test_randomness_for_privacy_is_drawn_in_one_place() -> None:
         "fedcode/privacy/noise.py",
         "fedcode/secure_sum/randomness.py",  # keys, seeds and polynomials of a sum
         "fedcode/certificates.py",  # an invitation's seed
+        "fedcode/corpus/filters/denied.py",  # the salt of a list
         "client/fedcode_client/budget/remote.py",  # what names a request
         "client/fedcode_client/supernode.py",  # what a SuperNode's workers know it by
         "fedcode/privacy/ledger/outbox.py",  # the key and the nonces of what waits to be sent

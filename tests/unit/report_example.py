@@ -83,6 +83,7 @@ def result(*, hostile: bool = False, seeds: tuple[int, ...] = SEEDS) -> dict[str
             "mode": "secagg",
             "tradeoff": tradeoff(AggregationSettings(), len(MEMBERS)),
         },
+        "labels": {"kind": "history", "horizon_days": 365, "later": "2024-01-31"},
         "organizations": [
             {
                 "name": name,
@@ -94,6 +95,10 @@ def result(*, hostile: bool = False, seeds: tuple[int, ...] = SEEDS) -> dict[str
                 "fingerprint": f"{place:064x}",
                 "local": {
                     "duplicates": 55 + 17 * place,
+                    "languages": {"python": 600 + 977 * place, "go": 10},
+                    "labelled": 500 * place,
+                    "defective": 61 * place,
+                    "taken": {"secrets": place, "near_duplicates": 12},
                     "skipped": [
                         {"path": f"{name}/tests/bad_{n}{bad}.py", "reason": "syntax error"}
                         for n in range(3 if place == 2 else 0)

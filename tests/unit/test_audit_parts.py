@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_task import ToyTask, gradients, records
 
-from fedcode.corpus.lexer import lex
+from fedcode.corpus.languages.indentation import lex
 from fedcode.record import Corpus, Record, SourceFile, UnitId
 from fedcode.simulation.canaries import canaries, planted, public_words, secrets
 from fedcode.simulation.memory import exposure, exposures, extraction

@@ -97,7 +97,8 @@ def granted(
 @app.command()
 def create(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE|ASSET", help="path:DIR, package:… or an asset.")
+        str,
+        typer.Argument(metavar="SOURCE|ASSET", help="git:DIR, path:DIR, package:… or an asset."),
     ],
     policy: PolicyFile,
     unit: Annotated[PrivacyUnit, typer.Option(help="What adjacency adds or removes; for good.")],

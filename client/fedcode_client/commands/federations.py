@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fedcode.corpus import Screen, named
 from fedcode.errors import ConfigError
 from fedcode.federation import OWN, Federation, anchored, load
 from fedcode.modes import leaving, tradeoff
@@ -26,9 +27,13 @@ from fedcode_client.home import Home
 from fedcode_client.offers import Desk
 from fedcode_client.ours import Ours, StartFiles
 from fedcode_client.paying import paying
+from fedcode_client.screening import screen_of
 from fedcode_client.settings import ClientSettings
 
 app = typer.Typer()
+
+TAKEN = "taken.jsonl"
+"""In the folder of states: what filters took, a line each."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
@@ -62,7 +67,8 @@ def preview(
         ours, settings = _configured(found_home, name)
         memory = settings.memory_mib
     else:
-        ours = Ours.read(name, member.source, member.max_tokens, os.cpu_count() or 1)
+        screen = Screen(asked.filters)
+        ours = Ours.read(name, member.source, member.max_tokens, os.cpu_count() or 1, screen)
     files = StartFiles.load(start, [task.name for task in asked.tasks]) if start else None
     found = desk.preview(asked, name, ours, files, memory_mib=memory)
     if as_json:
@@ -135,43 +141,65 @@ def _asked(
 
 @app.command()
 def ingest(
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="[SOURCE]", help="path:DIR, package:… or wheel:…; else ours."),
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]...",
+            help="Folders and repositories; git:DIR@DATE, commits:DIR, package:…, wheel:…",
+        ),
     ] = None,
     home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read our code, as client.toml names it, into the cache, and say what was found."""
+    """Read our code, as client.toml names it, into the cache, and say what was found.
+
+    A path that is a repository is read at the commit that is checked out.
+    """
     found_home = Home.find(home)
     joined = found_home.member_of()
     name = joined.member if joined else "ours"
-    if source is None:
-        ours, _ = _configured(found_home, name)
-    else:
-        source = source if ":" in source else f"path:{source}"
-        ours = Ours.read(name, anchored(source, Path.cwd()), None, os.cpu_count() or 1)
     ledger = found_home.ledger / "ledger.sqlite"
-    with BudgetLedger.open(ledger, read_only=True) if ledger.exists() else nullcontext() as opened:
-        found = desk.ingest(ours, opened)
-    if as_json:
-        print(json.dumps(found.plain(), ensure_ascii=False))
-        return
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(
-        f"{found.source}: {found.files:,} files, {found.functions:,} functions, "
-        f"{found.tokens:,} tokens"
-    )
+    for number, source in enumerate(sources or [None]):
+        if source is None:
+            ours, _ = _configured(found_home, name)
+        else:
+            place, screen = anchored(named(source), Path.cwd()), screen_of(found_home)
+            ours = Ours.read(name, place, None, os.cpu_count() or 1, screen)
+        with BudgetLedger.open(ledger, read_only=True) if ledger.exists() else nullcontext() as own:
+            found = desk.ingest(ours, own, found_home.state / TAKEN, more=number > 0)
+        if as_json:
+            print(json.dumps(found.plain(), ensure_ascii=False))
+        else:
+            _say(console, found)
+
+
+def _say(console: Console, found: desk.Ingested) -> None:
+    """What was found in one source."""
+    records = f"{found.commits:,} commits" if found.commits else f"{found.functions:,} functions"
+    console.print(f"{found.source}: {found.files:,} files, {records}, {found.tokens:,} tokens")
     counted = ", ".join(f"{number:,} by {unit}" for unit, number in found.units.items())
     console.print(f"privacy units: {counted}")
     for path, reason in found.skipped:
         console.print(f"skipped {path}: {reason}")
+    for line in _filtered(found):
+        console.print(line)
     if found.asset is None:
         quoted = shlex.quote(found.source)
         console.print(f"no account can pay: fedcode-client asset {quoted} --register")
     else:
         standing = "has an account" if found.account else "has no account yet"
         console.print(f"{found.asset} {standing}")
+
+
+def _filtered(found: desk.Ingested) -> list[str]:
+    """What filters took, and which of them are off."""
+    words = {"personal": "persons replaced", "near_duplicates": "functions much like another"}
+    counts = [f"{name} {n:,} {words.get(name, 'taken')}" for name, n in found.taken.items()]
+    lines = [f"filters: {', '.join(counts)}; all of it is in {found.report}"] if counts else []
+    if found.filters_off:
+        lines.append(f"filters switched off: {', '.join(found.filters_off)}")
+    return lines
 
 
 def _configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
@@ -183,10 +211,12 @@ def _configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
     settings = home.settings()
     if settings.source is None:
         raise ConfigError(
-            f"{home.toml} does not say where our code lies", 'set source = "path:DIR" there'
+            f"{home.toml} does not say where our code lies", 'set source = "git:DIR" there'
         )
     source = anchored(settings.source, home.root)
-    return Ours.read(name, source, settings.max_tokens, os.cpu_count() or 1), settings
+    cores = os.cpu_count() or 1
+    screen, fixes = screen_of(home), settings.fixes
+    return Ours.read(name, source, settings.max_tokens, cores, screen, fixes), settings
 
 
 def _duration(seconds: float | None) -> str:
@@ -195,7 +225,9 @@ def _duration(seconds: float | None) -> str:
 
 @app.command()
 def asset(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="path:DIR, package:… or wheel:…")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="git:DIR, path:DIR, package:… or wheel:…")
+    ],
     register: Annotated[
         bool, typer.Option("--register", help="Name a folder without history, for good.")
     ] = False,

@@ -21,14 +21,14 @@ from fedcode.corpus import Splits, arrange, read, with_owners
 from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import ConfigError, CorpusError
 from fedcode.federation import PublicSettings, TaskSettings
-from fedcode.record import Corpus, PrivacyUnit, Record
+from fedcode.record import Corpus, Metrics, PrivacyUnit, Record
 from fedcode.simulation.learners import build, warm_start
 from fedcode.simulation.population.data import Packed, pack
 from fedcode.simulation.population.problem import World
 from fedcode.simulation.population.settings import CodeTask, PopulationSettings, check
 from fedcode.simulation.population.world import Source
 from fedcode.task import GradientTask
-from fedcode.tasks import check_settings, counts, make, metrics_of
+from fedcode.tasks import check_settings, counts, known, make, metrics_of
 from fedcode.training import network
 from fedcode.weights import load_tensors, save_tensors
 
@@ -75,6 +75,11 @@ def code(settings: PopulationSettings, cache: Path, tell: Tell) -> Source:
     check_settings(own.name, own.model)
     if counts(own.name):
         raise ConfigError(f"{own.name} has no network", "choose completion or defects")
+    if not known(own.name).injectable:
+        raise ConfigError(
+            f"{own.name} reads syntax trees, which injected bugs do not change",
+            "choose completion or defects",
+        )
     tell(f"reading {settings.source}")
     data, owned = _read(settings, cache)
     task = _network_of(own, data.public)
@@ -88,7 +93,7 @@ def code(settings: PopulationSettings, cache: Path, tell: Tell) -> Source:
     warm = _warm(settings, task, data.public, cache, tell)
     made = partial(_world, settings.model_dump_json(), cache, folder, members, warm)
     heldout = data.heldout[0]
-    if task.labels == "injected":
+    if task.labels == "defects":
         heldout = InjectedBugs(settings.seed).label(heldout)
     if not heldout.files:
         raise CorpusError(f"{settings.source} has too few files to hold any out", "give it more")
@@ -139,7 +144,7 @@ def _packed(
     settings: PopulationSettings, owned: Corpus, task: GradientTask[Any, Any], cache: Path
 ) -> tuple[Path, int]:
     """The folder of all members in a random order, which is made if it is not there."""
-    injected = task.labels == "injected"
+    injected = task.labels == "defects"
     labelled = InjectedBugs(settings.seed).label(owned) if injected else owned
     groups = grouped(labelled, settings.split or "file")
     if not groups:
@@ -160,7 +165,9 @@ def _lines(groups: Iterator[tuple[Record, ...]]) -> Iterator[tuple[NDArray[np.ui
 
 def _record(line: bytes) -> Record:
     values = json.loads(line)
-    return Record(**values | {"tokens": tuple(values["tokens"])})
+    lists = {name: tuple(values[name]) for name in ("tokens", "ast")}
+    pairs = {name: tuple(map(tuple, values[name])) for name in ("comments", "features")}
+    return Record(**values | lists | pairs | {"metrics": Metrics(**values["metrics"])})
 
 
 def _warm(
@@ -203,6 +210,6 @@ def _made(
     model = build(task, settings.seed)
     network.load(model, load_tensors(warm))
     most = settings.training.steps * settings.training.batch
-    labelled = InjectedBugs(settings.seed).label(public) if task.labels == "injected" else public
+    labelled = InjectedBugs(settings.seed).label(public) if task.labels == "defects" else public
     sample = task.examples(labelled.records("function")[: 2 * most])[:most]
     return World(RecordPopulation(Packed(folder), members, task), task, model, sample)
