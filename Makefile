@@ -23,6 +23,7 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m 'hypothesis and not slow' --hypothesis-profile=searching
 
 check: $(READY)
 	$(BIN)/ruff format --check .

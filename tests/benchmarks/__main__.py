@@ -14,6 +14,10 @@ from rich.table import Table
 from tests.benchmarks import (
     clipping,
     corpus,
+    defects,
+    filters,
+    ingest,
+    labels,
     ledger,
     network,
     privacy,
@@ -28,6 +32,10 @@ from tests.benchmarks.figure import Figure
 
 AREAS = {
     "corpus": corpus.figures,
+    "ingest": ingest.figures,
+    "labels": labels.figures,
+    "filters": filters.figures,
+    "defects": defects.figures,
     "privacy": privacy.figures,
     "ledger": ledger.figures,
     "training": training.figures,
