@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedcode.strict import Share, Strict
 
@@ -30,6 +30,23 @@ MODELS = (
 TRAILERS = ("co-authored-by", "generated-by", "assisted-by", "written-by", "authored-by", "made-by")
 """Trailers of a commit that may name a model."""
 
+ACCOUNTS = (
+    *("noreply@anthropic.com", "noreply@openai.com", "cursoragent@cursor.com"),
+    *("copilot@github.com", "copilot@users.noreply.github.com", "noreply@aider.chat"),
+    *("openhands@all-hands.dev",),
+    *(
+        f"{name}[bot]@users.noreply.github.com"
+        for name in (
+            *("copilot", "copilot-swe-agent", "claude", "cursor", "devin-ai-integration"),
+            *("google-labs-jules", "gemini-code-assist", "chatgpt-codex-connector"),
+            *("amazon-q-developer", "sweep-ai", "codegen-sh"),
+        )
+    ),
+)
+"""Addresses under which models commit; a number and ``+`` may stand before them."""
+
+Lower = Annotated[str, AfterValidator(str.lower)]
+
 Switch = Annotated[bool, Field(strict=True)]
 
 
@@ -45,8 +62,9 @@ class FilterSettings(Strict):
         allowed_licences: SPDX identifiers, each with ``WITH`` and its exception where it has one.
         unstated_licence: files that state no licence stay.
         models: what says that a model wrote it goes.
-        model_names: of models, in lower case.
-        model_trailers: of commits, in lower case, that may name one.
+        model_names: of models.
+        model_trailers: of commits, that may name one.
+        model_accounts: addresses under which models commit.
         secrets: functions in which a secret stands go.
         deep_secrets: detect-secrets looks for them as well; slow.
         personal: names and addresses of authors become placeholders.
@@ -62,8 +80,9 @@ class FilterSettings(Strict):
     allowed_licences: tuple[str, ...] = PERMISSIVE
     unstated_licence: Switch = True
     models: Switch = True
-    model_names: tuple[str, ...] = MODELS
-    model_trailers: tuple[str, ...] = TRAILERS
+    model_names: tuple[Lower, ...] = MODELS
+    model_trailers: tuple[Lower, ...] = TRAILERS
+    model_accounts: tuple[Lower, ...] = ACCOUNTS
     secrets: Switch = True
     deep_secrets: Switch = False
     personal: Switch = True
@@ -71,8 +90,9 @@ class FilterSettings(Strict):
     similarity: Share = 0.85
 
     def off(self) -> tuple[str, ...]:
-        """Names of the filters that are switched off, in the table's order."""
-        return tuple(name for name in SWITCHES if not getattr(self, name))
+        """Names of the filters that take nothing, in the table's order."""
+        empty = {"models"} if not (self.model_names or self.model_accounts) else set()
+        return tuple(name for name in SWITCHES if name in empty or not getattr(self, name))
 
     @property
     def near(self) -> float | None:

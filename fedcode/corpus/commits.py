@@ -67,7 +67,7 @@ class _Made:
 
     id: str
     author: str
-    trailers: tuple[str, ...]
+    message: str
     features: tuple[float, ...]
 
     def named(self) -> tuple[tuple[str, float], ...]:
@@ -203,7 +203,9 @@ def _refused(made: _Made, screen: Screen | None) -> str:
     """The filter that takes a commit by who wrote it; empty for none."""
     if screen is None:
         return ""
-    return models.FILTER if screen.by_model(made.trailers) else screen.author(made.author)
+    return (
+        models.FILTER if screen.by_model(made.author, made.message) else screen.author(made.author)
+    )
 
 
 def _lies_in(path: str, places: Sequence[str]) -> bool:
@@ -244,7 +246,7 @@ class _Reader:
             return
         if commit.id in self._before and commit.committed <= self._moment:
             features = self._features(commit.author, commit.committed, own, mends=mends)
-            self.records[step.number] = _Made(commit.id, commit.author, commit.trailers, features)
+            self.records[step.number] = _Made(commit.id, commit.author, commit.message, features)
         self._remember(step, [change for change, _ in own])
 
     def _features(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache as remembered
@@ -104,7 +104,7 @@ def without_authors(
     source: str,
     refused: Callable[[str], str],
     *,
-    by_model: Callable[[Iterable[str]], bool] | None = None,
+    by_model: Callable[[str, str], bool] | None = None,
     cache: Path | None = None,
     workers: int = 1,
 ) -> Corpus:
@@ -119,7 +119,7 @@ def without_authors(
         source: that it was read from.
         refused: gives, for an e-mail address in lower case, the filter that takes what its owner
             wrote; empty for none.
-        by_model: whether a commit's trailers say that a model wrote it.
+        by_model: whether a commit's author and message say that a model wrote it.
         cache: a folder to keep in what commits did.
         workers: git processes at a time.
 
@@ -130,7 +130,8 @@ def without_authors(
     if scheme == SCHEME:
 
         def owner(commit: Commit) -> str:
-            return MODEL if by_model and by_model(commit.trailers) else commit.author
+            wrote = by_model is not None and by_model(commit.author, commit.message)
+            return MODEL if wrote else commit.author
 
         def why(author: str) -> str:
             return models.FILTER if author == MODEL else refused(author)

@@ -57,11 +57,6 @@ class Commit:
     changes: tuple[Change, ...]
 
     @property
-    def trailers(self) -> tuple[str, ...]:
-        """The lines of the message's last paragraph."""
-        return tuple(self.message.rpartition("\n\n")[2].split("\n"))
-
-    @property
     def subject(self) -> str:
         """The message's first line."""
         return self.message.partition("\n")[0]

@@ -24,7 +24,7 @@ from fedcode.corpus.language import Language, Reading
 from fedcode.filters import FilterSettings
 from fedcode.record import Taken
 
-VERSION = 1
+VERSION = 2
 """Raised when a filter would take something else."""
 
 MODULE = "<module>"
@@ -96,11 +96,15 @@ class Screen:
         """Whether :meth:`author` can take anything."""
         return bool(self.erased or self.opted_out)
 
-    def by_model(self, trailers: Iterable[str]) -> bool:
-        """Whether a commit's trailers, a line each, say that a model wrote it."""
+    def by_model(self, author: str, message: str) -> bool:
+        """Whether a commit's author and message say that a model wrote it."""
         settings = self.settings
-        return settings.models and models.in_trailers(
-            trailers, settings.model_trailers, settings.model_names
+        return settings.models and models.of_commit(
+            author,
+            message,
+            settings.model_trailers,
+            settings.model_names,
+            settings.model_accounts,
         )
 
     def path(self, path: str) -> Taken | None:
