@@ -85,4 +85,8 @@ def assigned(seed: int = 1) -> dict[str, str]:
         'aws_secret_access_key = "%s"': "".join(draw.choice(BASE64) for _ in range(40)),
         'setPassword("%s")': f"x7!{word}Q",
         '("password", "%s")': f"x7!{word}Q",
+        'password = (\n    "%s"\n)': f"x7!{word}Q",
+        "export DB_PASSWORD=%s": f"9aZ{word}!",
+        "set -e\nADMIN_PASSWORD=%s\nrun": f"x7{word}Q!",
+        "FROM a\nENV API_TOKEN=%s\n": token,
     }

@@ -138,6 +138,12 @@ NEAR_MISSES = [
     'hf_transformer_configuration_version_4 = 1',
     'ghp_ = "ghp_" + "x" * 36',
     'stripe = "sk_live_xxxxxxxxxxxxxxxxxxxxxxxx"',
+    "export DB_PASSWORD=$OTHER_PASSWORD_1a",
+    "PASSWORD=$(cat /run/secrets/db1)\nDB_PASSWORD=${PASSWORD}",
+    "connect(\n    password=settings.DbPassword2\n)",
+    "connect(\n    password=getDbPassword2()\n)",
+    "PASSWORD_FILE=/run/secrets/Db1",
+    "password = (\n    os.environ['A'] or other\n)",
 ]  # fmt: skip
 
 

@@ -119,11 +119,19 @@ _NAMES = {
 _KEYS = re.compile(r"(?:api|access|private|auth|encryption|signing|secret|shared|master)[_-]?key")
 _ASSIGNED = re.compile(
     r"[\w-]{0,40}+[\"'`]?(?:\[\d{0,4}\]|\])?[ \t]*+(?::[ \t]*+[\w.<>\[\]| &*?]{1,40}?(?==))?"
-    r"(?:=>|:=|={1,3}(?!=)|:)[ \t]*+(?:\\?\n[ \t]*+)?"
+    r"(?:=>|:=|={1,3}(?!=)|:)[ \t]*+(?:\([ \t]*+)?(?:\\?\n[ \t]*+)?"
     r"(?:[brfuBRFUL@$]{0,2}([\"'`])([^\"'`\n]{8,300}+)\1)"
 )
 _PAIR = re.compile(r"(?:ord|d)?+[\"'],[ \t]*+([\"'`])([^\"'`\n]{8,300}+)\1")
 _INSIDE = re.compile(r"[\w-]{0,12}+ ?= ?([^\s;&\"'`$%{}<>()\[\],]{8,200}+)(?=[;&\"'`])")
+_BARE = re.compile(r"[\w-]{0,40}+=([^\s;&\"'`$%{}<>()\[\],]{8,200}+)(?=[\s;]|\Z)")
+_VARIABLE = re.compile(
+    r"[ \t]*(?:(?:export|declare|local|readonly|set|env|ENV|ARG)[ \t]{1,4})?[\w-]*"
+)
+"""What a shell's line begins with, up to the name of a variable."""
+
+_LONGEST_NAME = 80
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _CALLED = re.compile(r"[\w-]{0,40}+\([ \t]*+([\"'`])([^\"'`\n]{8,300}+)\1[ \t]*+\)")
 _AWS = re.compile(
     r"[\w.\- ]{0,40}+[\"'`]?\]?[ \t]*+(?:=>|:=|=|:)[ \t]*+[\"'`]?"
@@ -235,9 +243,20 @@ def _named(look: Look) -> Iterator[tuple[str, int, int]]:
                     match = form.match(look.text, at + len(name))
                     if match and is_secret(match[2]):
                         yield f"assigned-{kind}", match.start(2), match.end(2)
+                if (bare := _bare(look.text, at, len(name))) and is_secret(bare[1]):
+                    yield f"assigned-{kind}", bare.start(1), bare.end(1)
                 match = _INSIDE.match(look.text, at + len(name)) if kind == "password" else None
                 if match and _password(match[1]):
                     yield "connection-password", match.start(1), match.end(1)
+
+
+def _bare(text: str, at: int, length: int) -> re.Match[str] | None:
+    """A value without quotation marks, as shells have it: ``export NAME=value``."""
+    match = _BARE.match(text, at + length)
+    if match is None or _DOTTED.fullmatch(match[1]):
+        return None
+    begin = text.rfind("\n", max(at - _LONGEST_NAME, 0), at) + 1
+    return match if _VARIABLE.fullmatch(text, begin, at) else None
 
 
 def _password(value: str) -> bool:
