@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from pydantic import AfterValidator, Field
 
 from fedcode.strict import Share, Strict
@@ -45,6 +46,19 @@ ACCOUNTS = (
 )
 """Addresses under which models commit; a number and ``+`` may stand before them."""
 
+
+def _licence(name: str) -> str:
+    unknown = "no SPDX identifier; LicenseRef-NAME names one of your own"
+    try:
+        found = str(canonicalize_license_expression(name))
+    except InvalidLicenseExpression:
+        raise ValueError(unknown) from None
+    if {"AND", "OR"} & set(found.split()):
+        raise ValueError(unknown)
+    return found
+
+
+Licence = Annotated[str, AfterValidator(_licence)]
 Lower = Annotated[str, AfterValidator(str.lower)]
 
 Switch = Annotated[bool, Field(strict=True)]
@@ -77,7 +91,7 @@ class FilterSettings(Strict):
     generated: Switch = True
     minified: Switch = True
     licences: Switch = True
-    allowed_licences: tuple[str, ...] = PERMISSIVE
+    allowed_licences: tuple[Licence, ...] = PERMISSIVE
     unstated_licence: Switch = True
     models: Switch = True
     model_names: tuple[Lower, ...] = MODELS

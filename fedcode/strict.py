@@ -90,6 +90,10 @@ def checked(model: type[M], values: Mapping[str, Any], name: str, hint: str = KE
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "unknown key"
+        if first["type"] == "tuple_type":
+            message = "should be a list"
+        if first["loc"][:1] == ("filters",):
+            hint = "docs/filters.md lists every key of [filters]"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ConfigError(
             f"{name}: {place}: {message[0].lower()}{message[1:]}{more}", hint

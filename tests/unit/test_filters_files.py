@@ -346,3 +346,37 @@ def test_without_a_screen_nothing_is_taken(tmp_path):
     write(tmp_path, {"a.py": GENERATED[3] + "x = 1\n", ".fedcodeignore": "*\n"})
     corpus = read(f"path:{tmp_path}", "o")
     assert (len(corpus.files), corpus.taken) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("head", "licence"),
+    [
+        ("# License: GPL", "GPL-2.0-or-later"),
+        ("# License: GPLv3+", "GPL-3.0-or-later"),
+        ('__license__ = "LGPL"', "LGPL-2.1-or-later"),
+        ('"""A module.\n\n:license: BSD, see LICENSE for more.\n"""', "BSD-3-Clause"),
+        (" * Licensed under the MIT license.", "MIT"),
+        ("// Licence: proprietary", "LicenseRef-Proprietary"),
+        ("# License: see the file LICENSE", ""),
+        ("license = load()", ""),
+        ("def license(gpl): pass", ""),
+        ("x = 'License: GPL'", ""),
+    ],
+)
+def test_a_licence_that_is_stated_by_its_name(head, licence):
+    assert of_header(Look.at(f"{head}\nx = 1\n")) == licence
+
+
+@pytest.mark.parametrize("name", ["Apache2", "MIT OR ISC", "", "GPL"])
+def test_a_licence_that_nobody_knows_is_no_policy(name):
+    with pytest.raises(ValueError, match="no SPDX identifier"):
+        FilterSettings(allowed_licences=("MIT", name))
+
+
+def test_licences_are_written_as_spdx_has_them():
+    own = ("mit", "gpl-2.0-only with classpath-exception-2.0", "LicenseRef-Ours")
+    assert FilterSettings(allowed_licences=own).allowed_licences == (
+        "MIT",
+        "GPL-2.0-only WITH Classpath-exception-2.0",
+        "LicenseRef-Ours",
+    )

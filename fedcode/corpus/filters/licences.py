@@ -56,6 +56,34 @@ _PHRASES = (
     (r"boost software licen[sc]e", "BSL-1.0"),
 )
 _KNOWN = re.compile("|".join(f"(?P<p{n}>{form})" for n, (form, _) in enumerate(_PHRASES)))
+_PLAIN = re.compile(
+    r"^[^\w\n]*_*(?:licen[sc]ed under|licen[sc]e)_*[ \t\"'*]*:?[:= \t][ \t\"'(*]*([^\n\"']{2,60})",
+    re.MULTILINE,
+)
+"""A line that states a licence by its name: ``License: GPLv3``, ``__license__ = "MIT"``."""
+
+_NAMES = (
+    (r"\bagpl|\baffero\b", "AGPL-3.0-or-later"),
+    (r"\blgpl|\blesser general public\b", "LGPL-2.1-or-later"),
+    (r"\bgpl[ -]?v?\.?3|\bgnu general public.{0,20}3", "GPL-3.0-or-later"),
+    (r"\bgpl|\bgnu\b", "GPL-2.0-or-later"),
+    (r"\bsspl\b", "SSPL-1.0"),
+    (r"\bbusl\b|\bbusiness source\b", "BUSL-1.1"),
+    (r"\bmpl\b|\bmozilla\b", "MPL-2.0"),
+    (r"\bepl\b|\beclipse public\b", "EPL-2.0"),
+    (r"\bcddl\b", "CDDL-1.0"),
+    (r"\beupl\b", "EUPL-1.2"),
+    (r"\bcc[ -]by[ -](?:nc|sa)", "CC-BY-SA-4.0"),
+    (r"\bproprietary\b|\ball rights reserved\b", "LicenseRef-Proprietary"),
+    (r"\bapache\b", "Apache-2.0"),
+    (r"\bmit\b", "MIT"),
+    (r"\bbsd\b", "BSD-3-Clause"),
+    (r"\bisc\b", "ISC"),
+    (r"\bpsf\b", "PSF-2.0"),
+    (r"\bunlicense\b|\bpublic domain\b", "Unlicense"),
+)
+"""What a licence is called where only its name is said, the stricter first."""
+
 _THIRD_CLAUSE = re.compile(r"neither the names? of|names? of .{0,80}? may not be used to endorse")
 _EITHER = re.compile(r"alternatively, |dual[- ]licen|either of the following|tri-licen")
 _DECORATION = re.compile(r"[\s*#/;%\"!-]+")
@@ -77,7 +105,8 @@ def of_header(look: Look) -> str:
     plain = _DECORATION.sub(" ", head)
     found = list(dict.fromkeys(_identified(plain, match) for match in _KNOWN.finditer(plain)))
     if not found:
-        return ""
+        line = _PLAIN.search(head)
+        return _by_name(line[1]) if line else ""
     return " OR ".join(found) if _EITHER.search(plain) else found[0]
 
 
@@ -127,6 +156,10 @@ def _both(expressions: list[str]) -> str:
     if len(expressions) < 2:
         return "".join(expressions)
     return " AND ".join(f"({one})" for one in expressions)
+
+
+def _by_name(stated: str) -> str:
+    return next((name for form, name in _NAMES if re.search(form, stated)), "")
 
 
 def _identified(plain: str, match: re.Match[str]) -> str:
