@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcode.budgets import calibrated, shortfalls
+from fedcode.corpus import commits, past
 from fedcode.corpus.labels import labeller_of
 from fedcode.corpus.tables import TableLabels
 from fedcode.errors import ConfigError, CorpusError, FedcodeError, Interrupted, RunError
-from fedcode.federation import Federation, TaskSettings, check
+from fedcode.federation import OWN, Federation, TaskSettings, check
 from fedcode.folders import holds_something
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
@@ -167,6 +168,22 @@ def check_tasks(federation: Federation) -> None:
                     f"{task.name} adds up counts: they have no average", "leave server.average out"
                 )
         flower_strategy(task.server, task.training.proximal)
+        _check_features(federation, task)
+
+
+def _check_features(federation: Federation, task: TaskSettings) -> None:
+    """Refuses names of numbers that no record can have: they would be read as zeros."""
+    there = {*federation.columns.features}
+    if federation.labels.kind == "table":
+        there |= {*federation.labels.columns.features}
+    if federation.labels.kind == "history":
+        there |= {*past.FEATURES}
+    if any(one.source.startswith((OWN, f"{commits.SCHEME}:")) for one in federation.organizations):
+        there |= {*commits.FEATURES}
+    for name in task.model.get("features", ()):
+        if name not in there:
+            said = f"there are {', '.join(sorted(there))}" if there else "the records have none"
+            raise ConfigError(f"{task.name}: no record has a feature {name}", said)
 
 
 def check_continued(federation: Federation, public: Corpus) -> None:

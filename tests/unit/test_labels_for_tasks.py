@@ -20,6 +20,7 @@ NEXT = f'[[tasks]]\nname = "defects-belief"\nbudget_share = 0.7\ncontinues = "be
 ACME = '[[organizations]]\nname = "acme"\nsource = "path:acme"\n'
 TABLE = '[[organizations]]\nname = "ant"\nsource = "table:t.csv"\nrows = { project = "ant" }\n'
 REAL = '[labels]\nkind = "table"\n'
+HISTORY = '[labels]\nkind = "history"\n'
 NONE = Corpus("public", ())
 
 
@@ -137,3 +138,26 @@ def test_syntax_trees_hold_no_injected_bugs() -> None:
     with pytest.raises(ConfigError, match="reads syntax trees, which injected bugs do not change"):
         check_tasks(parse(HEAD + TASKS + NEXT + ACME))
     check_tasks(parse(HEAD + REAL + TASKS + NEXT + ACME))
+
+
+@pytest.mark.parametrize(
+    ("labels", "source", "feature", "words"),
+    [
+        (HISTORY, "git:acme", "age_days", None),
+        (HISTORY, "git:acme", "age_dais", "no record has a feature age_dais"),
+        (HISTORY, "git:acme", "entropy", "no record has a feature entropy"),
+        (HISTORY, "commits:acme", "entropy", None),
+        (REAL, "path:acme", "age_days", "no record has a feature age_days"),
+    ],
+)
+def test_a_mistyped_feature_is_refused(labels, source, feature, words) -> None:
+    text = HEAD + labels + TASKS + NEXT + ACME.replace("path:acme", source)
+    federation = parse(text)
+    task = federation.tasks[-1]
+    model = task.model | {"features": [feature]}
+    changed = federation.model_copy(update={"tasks": (task.model_copy(update={"model": model}),)})
+    if words is None:
+        check_tasks(changed)
+        return
+    with pytest.raises(ConfigError, match=words):
+        check_tasks(changed)
