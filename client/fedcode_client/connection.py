@@ -33,7 +33,10 @@ _LOST = (
     grpc.StatusCode.CANCELLED,  # by a server that has just been stopped or replaced
 )
 _GRPC = "h2"
-_SECONDS, _READY = 20.0, 10.0
+_SECONDS = 20.0
+_READY = (1.5, 3.0, 6.0)
+"""Seconds that one channel after another is waited for."""
+
 _TRIES, _PAUSE = 4, 0.3
 
 
@@ -41,7 +44,8 @@ def connect(home: Home) -> grpc.Channel:
     """A channel to the coordinator as the member that we are; to be closed.
 
     It is waited for: a coordinator that has just invited somebody hands its port over, and a
-    handshake at that moment is ended.
+    handshake at that moment is ended. A channel whose connection ends right after that is not
+    always opened again, or takes too long: another one is made.
 
     Raises:
         MembershipError: we have not joined, our certificate has expired, or nobody answers.
@@ -52,19 +56,21 @@ def connect(home: Home) -> grpc.Channel:
             f"{membership.member}'s certificate has expired",
             f"ask the coordinator for another invitation: fedcode-server renew {membership.member}",
         )
-    opened = channel(
-        membership.address,
-        ca=home.authority.read_bytes(),
-        key=key_pem(home.tls_key()),
-        certificate=home.certificate.read_bytes(),
-        idempotent=IDEMPOTENT,
-    )
-    try:
-        grpc.channel_ready_future(opened).result(_READY)
-    except grpc.FutureTimeoutError as error:
-        opened.close()
-        raise _silent(membership.address) from error
-    return opened
+    for seconds in _READY:
+        opened = channel(
+            membership.address,
+            ca=home.authority.read_bytes(),
+            key=key_pem(home.tls_key()),
+            certificate=home.certificate.read_bytes(),
+            idempotent=IDEMPOTENT,
+        )
+        try:
+            grpc.channel_ready_future(opened).result(seconds)
+        except grpc.FutureTimeoutError:
+            opened.close()
+        else:
+            return opened
+    raise _silent(membership.address)
 
 
 @contextmanager
