@@ -97,13 +97,13 @@ def simulate(
     """Simulate a federation: organizations train together, with differential privacy."""
     _refuse_both(federation, resume, again)
     os.environ.update(_QUIET)
-    from fedcode.simulation.run import MANIFEST, Options, repeatable
-
-    options, before = Options(not no_privacy, compare, seeds, dropout, engine), None
+    before: dict[str, Any] | None = None
     if resume or again:
         asked = (task, rounds, epsilon, seed, no_privacy or None, compare or None)
         more = (secure_sum, kind, dropout or None, seeds if seeds > 1 else None)
         _refuse_changes([*asked, *more, engine == "flower" or None, out if resume else None])
+        from fedcode.simulation.run import MANIFEST, repeatable
+
         chosen, options, before = repeatable((resume or again or Path()) / MANIFEST)
     else:
         if not 0 <= dropout <= _MOST_LOST:
@@ -120,6 +120,9 @@ def simulate(
         chosen = _changed(
             _federation(federation), task, rounds, epsilon, seed, secure_sum=secure_sum, kind=kind
         )
+        from fedcode.simulation.run import Options  # it takes seconds: what is wrong is said before
+
+        options = Options(not no_privacy, compare, seeds, dropout, engine)
     folder = resume or out or Path("runs") / f"{chosen.name}-{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005
     result = _simulate(chosen, options, folder, quiet=as_json, resume=resume is not None)
     _show(result, folder, as_json=as_json)

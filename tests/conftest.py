@@ -5,6 +5,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 sys.path += [str(Path(__file__).parent / name) for name in ("federation", "unit")]
@@ -13,3 +14,9 @@ sys.path += [str(Path(__file__).parent / name) for name in ("federation", "unit"
 settings.register_profile("steady", derandomize=True, database=None)
 settings.register_profile("searching", derandomize=False, print_blob=True)
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session")
+def checked_types(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the type checker keeps what it has seen: libraries are read once in a run."""
+    return tmp_path_factory.mktemp("types")

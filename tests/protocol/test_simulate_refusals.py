@@ -4,16 +4,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from small import write_federation
 
+from fedcode.cli import main
+
 PROGRAM = str(Path(sys.executable).parent / "fedcode")
+Run = Callable[[list[str], dict[str, str]], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +31,39 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def refused(base: Path, *words: object, edit: tuple[str, str] | None = None) -> str:
+def typed(words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What the program does, in this process: torch is imported once."""
+    out, err, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", [PROGRAM, *words])
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(words, ended.value.code, out.getvalue(), err.getvalue())
+
+
+def started(words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What the program does, in a process of its own."""
+    return subprocess.run(
+        [PROGRAM, *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
+
+
+def refused(
+    base: Path, *words: object, edit: tuple[str, str] | None = None, run: Run = typed
+) -> str:
     """What the program said on stderr; the run must not have left a folder behind."""
     toml = base / "federation.toml"
     if edit is not None:
@@ -33,12 +72,9 @@ def refused(base: Path, *words: object, edit: tuple[str, str] | None = None) -> 
         toml = base / "edited.toml"
         toml.write_text(text.replace(*edit), encoding="utf-8")
     out = base / "out"
-    done = subprocess.run(
-        [PROGRAM, "simulate", str(toml), "--out", str(out), *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "FEDCODE_CACHE": str(base / "cache"), "OMP_NUM_THREADS": "1"},
-        timeout=120,
+    done = run(
+        ["simulate", str(toml), "--out", str(out), *map(str, words)],
+        {"FEDCODE_CACHE": str(base / "cache"), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
@@ -52,7 +88,7 @@ def refused(base: Path, *words: object, edit: tuple[str, str] | None = None) -> 
 
 
 def test_an_unknown_task(base: Path) -> None:
-    assert "unknown task nothing" in refused(base, "--task", "nothing")
+    assert "unknown task nothing" in refused(base, "--task", "nothing", run=started)
 
 
 def test_an_organization_without_python_files(base: Path) -> None:
@@ -87,7 +123,7 @@ def test_too_few_records_for_the_sampling_rate(base: Path) -> None:
 
 def test_a_loss_that_is_not_finite(base: Path) -> None:
     edit = ("learning_rate = 0.01", "learning_rate = 1e38")
-    assert "not finite" in refused(base, edit=edit)
+    assert "not finite" in refused(base, edit=edit, run=started)
 
 
 def test_a_file_that_is_not_toml(base: Path) -> None:
@@ -115,9 +151,7 @@ def test_a_folder_that_holds_something(base: Path, tmp_path: Path) -> None:
 
 def test_nothing_to_resume_or_repeat(base: Path, tmp_path: Path) -> None:
     for word in ("--resume", "--again"):
-        done = subprocess.run(
-            [PROGRAM, "simulate", word, str(tmp_path)], capture_output=True, text=True, timeout=60
-        )
+        done = typed(["simulate", word, str(tmp_path)], {})
         assert done.returncode == 2
         assert "manifest.json cannot be read" in done.stderr
 
@@ -133,9 +167,7 @@ def test_a_damaged_cache(base: Path) -> None:
             content = bytearray(file.read_bytes())
             content[len(content) // 2] ^= 0xFF
             file.write_bytes(content)
-    second = subprocess.run(
-        [*words, str(base / "second")], env=environment, capture_output=True, text=True
-    )
+    second = typed([*words[1:], str(base / "second")], {"FEDCODE_CACHE": str(cache)})
     assert second.returncode == 2
     assert "fedcode: " in second.stderr
     assert "hint: " in second.stderr
@@ -145,12 +177,7 @@ def test_a_damaged_cache(base: Path) -> None:
 
 @pytest.mark.parametrize("words", [("--epsilon", "1"), ("--rounds", "2"), ("--seeds", "2")])
 def test_what_a_run_was_asked_to_do_is_not_changed_by_resuming_it(base: Path, words) -> None:
-    done = subprocess.run(
-        [PROGRAM, "simulate", "--resume", str(base / "none"), *words],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = typed(["simulate", "--resume", str(base / "none"), *words], {})
     assert done.returncode == 2
     assert "do what the run was asked to do" in done.stderr
 
@@ -182,19 +209,16 @@ def test_flowers_engine_without_privacy(base: Path) -> None:
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_a_cluster_that_is_not_there(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    assert "there is no Ray to join at 127.0.0.1:1" in refused(base, "--engine", "flower")
+    assert "there is no Ray to join at 127.0.0.1:1" in refused(
+        base, "--engine", "flower", run=started
+    )
 
 
 def test_a_file_is_no_folder_for_a_result(base: Path) -> None:
     toml = base / "federation.toml"
     for out in (toml, toml / "x"):
-        done = subprocess.run(
-            [PROGRAM, "simulate", str(toml), "--out", str(out)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "FEDCODE_CACHE": str(base / "cache")},
-            timeout=120,
-        )
+        words = ["simulate", str(toml), "--out", str(out)]
+        done = typed(words, {"FEDCODE_CACHE": str(base / "cache")})
         assert done.returncode == 2, done.stderr
         assert "choose another --out" in done.stderr
         assert "Traceback" not in done.stderr

@@ -242,7 +242,9 @@ def test_neither_can_be_changed_or_read_from_its_text() -> None:
         assert "31337" not in f"{one!r} {one}"
 
 
-def test_the_type_checker_lets_only_terms_be_masked_and_no_term_be_sent(tmp_path) -> None:
+def test_the_type_checker_lets_only_terms_be_masked_and_no_term_be_sent(
+    tmp_path, checked_types
+) -> None:
     from mypy import api
 
     root = Path(__file__).parents[2]
@@ -274,7 +276,7 @@ def test_the_type_checker_lets_only_terms_be_masked_and_no_term_be_sent(tmp_path
     """
     file = tmp_path / "program.py"
     file.write_text(textwrap.dedent(program))
-    arguments = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(tmp_path)]
+    arguments = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(checked_types)]
     found, errors, _ = api.run([*arguments, str(file)])
     assert not errors
     lines = [int(line.split(":")[1]) for line in found.splitlines() if "program.py:" in line]

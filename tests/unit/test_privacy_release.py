@@ -306,7 +306,7 @@ def test_no_text_shows_private_values(pay) -> None:
         assert "31337" not in f"{thing!r} {thing} {[thing]}"
 
 
-def test_the_type_checker_lets_only_an_unmasked_term_be_sent(tmp_path) -> None:
+def test_the_type_checker_lets_only_an_unmasked_term_be_sent(tmp_path, checked_types) -> None:
     from mypy import api
 
     root = Path(__file__).parents[2]
@@ -332,7 +332,7 @@ def test_the_type_checker_lets_only_an_unmasked_term_be_sent(tmp_path) -> None:
     """
     file = tmp_path / "program.py"
     file.write_text(textwrap.dedent(program))
-    arguments = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(tmp_path)]
+    arguments = ["--config-file", str(root / "pyproject.toml"), "--cache-dir", str(checked_types)]
     found, errors, _ = api.run([*arguments, str(file)])
     assert not errors
     lines = [int(line.split(":")[1]) for line in found.splitlines() if "program.py:" in line]
