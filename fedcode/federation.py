@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fedcode.errors import ConfigError
 from fedcode.filters import FilterSettings
@@ -470,6 +471,14 @@ class FixSettings(Strict):
         return self
 
 
+Date = Annotated[
+    str,
+    formed(r"^\d{4}-\d\d-\d\d$", "a date, as 2024-01-31"),
+    BeforeValidator(lambda value: value.isoformat() if isinstance(value, date) else value),
+]
+"""TOML has dates of its own: with quotation marks or without."""
+
+
 class HistoryLabelSettings(Strict):
     """Labels by SZZ: a function is defective if a later fix changes a line that stood in it.
 
@@ -483,7 +492,7 @@ class HistoryLabelSettings(Strict):
 
     kind: Literal["history"]
     horizon_days: Count = 365
-    later: Annotated[str, formed(r"^\d{4}-\d\d-\d\d$", "a date, as 2024-01-31")] | None = None
+    later: Date | None = None
     most_files: Count = 10
     insertions: Annotated[bool, Field(strict=True)] = False
     fixes: FixSettings = FixSettings()

@@ -86,7 +86,7 @@ def checked(model: type[M], values: Mapping[str, Any], name: str, hint: str = KE
         return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        place = "".join(f"{part}." for part in first["loc"])[:-1]
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "unknown key"
@@ -96,5 +96,5 @@ def checked(model: type[M], values: Mapping[str, Any], name: str, hint: str = KE
             hint = "docs/filters.md lists every key of [filters]"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ConfigError(
-            f"{name}: {place}: {message[0].lower()}{message[1:]}{more}", hint
+            ": ".join(filter(None, (name, place, f"{message[0].lower()}{message[1:]}{more}"))), hint
         ) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcode.budgets import calibrated, permitted_rounds
-from fedcode.corpus import asset_of, deduplicate, near_duplicates
+from fedcode.corpus import asset_of, deduplicate, named, near_duplicates
 from fedcode.corpus import register as registered
 from fedcode.errors import CorpusError
 from fedcode.federation import Federation
@@ -98,6 +98,7 @@ class AccountRow:
 
 def asset(source: str, *, register: bool) -> str:
     """The account that pays for a source; a folder without history is named if asked for."""
+    source = named(source)
     scheme, _, folder = source.partition(":")
     if register and scheme == "path":
         return registered(Path(folder))
@@ -222,7 +223,8 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     corpus, counted = ours.corpus, {}
     settings = ours.screen.settings
     (near,) = near_duplicates(deduplicate([corpus]), settings.near)
-    lines = [json.dumps(asdict(one), sort_keys=True) + "\n" for one in near.taken]
+    told = ({"source": ours.source, **asdict(one)} for one in near.taken)
+    lines = [json.dumps(one, sort_keys=True) + "\n" for one in told]
     before = report.read_bytes() if more else b""
     write_atomically(report, before + "".join(lines).encode())
     for unit in PrivacyUnit:

@@ -17,7 +17,7 @@ from fedcode.corpus.languages import LANGUAGES
 from fedcode.corpus.lexer import is_identifier
 from fedcode.corpus.public import digest_of, read_public, save_public
 from fedcode.corpus.reading import read
-from fedcode.corpus.sources import named
+from fedcode.corpus.sources import check_there, named
 from fedcode.corpus.splits import Splits, arrange, split, split_own
 from fedcode.corpus.tokenizer import PAD, SMALLEST, SPECIAL, Subwords
 
@@ -37,6 +37,7 @@ __all__ = [
     "arrange",
     "asset_of",
     "cache_folder",
+    "check_there",
     "deduplicate",
     "digest_of",
     "distinct_files",

@@ -206,5 +206,9 @@ def tracker(file: Path) -> dict[str, bool]:
                 for row in rows
                 if len(row) > max(key, kind)
             }
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{file} is not there", "fixes.tracker names the tracker's export; is the path right?"
+        ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{file} cannot be read as CSV", "export it as UTF-8") from error

@@ -134,13 +134,32 @@ class Listing:
 
 
 def named(what: str) -> str:
-    """A source as a person types it: a path becomes ``git:``, ``wheel:`` or ``path:``."""
+    """A source as a person types it: a path becomes ``git:``, ``wheel:`` or ``path:``.
+
+    Raises:
+        CorpusError: nothing was typed.
+    """
     if ":" in what:
         return what
+    if not what:
+        raise CorpusError("a source without a name", NAMING)
     if Path(what).suffix == ".whl":
         return f"wheel:{what}"
     folder = Path(folder_of(what) or what)
     return f"git:{what}" if folder.is_dir() and git.is_repository(folder) else f"path:{what}"
+
+
+def check_there(source: str) -> None:
+    """Whether there is something at a source's path at all; a package is looked for later.
+
+    Raises:
+        CorpusError: there is not.
+    """
+    scheme, _, rest = source.partition(":")
+    if scheme in ("git", "commits", "path", "wheel") and rest:
+        place = Path(folder_of(rest) or rest)
+        if not place.exists():
+            raise CorpusError(f"{place} is not there", "nothing was read; is the path right?")
 
 
 def find(source: str, screen: Screen | None = None) -> Listing:

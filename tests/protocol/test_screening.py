@@ -71,11 +71,22 @@ def test_ingest_says_what_filters_took_and_lists_it(home):
         ("licences", "b.py", "", "GPL-3.0-only"),
         ("ignored", "secret/", "", "pattern"),
     ]
+    assert {row["source"] for row in rows} == {json.loads(found(home, "--json"))["source"]}
     assert SECRET[4:20] not in report.read_text()
     assert report.stat().st_mode & 0o777 == 0o600
     said = json.loads(found(home, "--json"))
     assert said["taken"] == {"ignored": 1, "licences": 1, "personal": 1, "secrets": 1}
     assert (said["filters_off"], said["report"]) == ([], str(report))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("''", "a source without a name"), (". nowhere", "nowhere is not there")],
+)
+def test_every_path_is_looked_for_before_any_is_read(home, words, said):
+    code, out, err = program(f"fedcode-client ingest --home {home} {words}")
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_a_filter_that_is_off_is_named(home):

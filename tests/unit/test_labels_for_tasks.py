@@ -18,6 +18,7 @@ BELIEF = "model = { hidden = [4] }\n"
 TASKS = f'[[tasks]]\nname = "belief-1"\nbudget_share = 0.3\n{BELIEF}'
 NEXT = f'[[tasks]]\nname = "defects-belief"\nbudget_share = 0.7\ncontinues = "belief-1"\n{BELIEF}'
 ACME = '[[organizations]]\nname = "acme"\nsource = "path:acme"\n'
+GIT = ACME.replace("path:", "git:")
 TABLE = '[[organizations]]\nname = "ant"\nsource = "table:t.csv"\nrows = { project = "ant" }\n'
 REAL = '[labels]\nkind = "table"\n'
 HISTORY = '[labels]\nkind = "history"\n'
@@ -161,3 +162,10 @@ def test_a_mistyped_feature_is_refused(labels, source, feature, words) -> None:
         return
     with pytest.raises(ConfigError, match=words):
         check_tasks(changed)
+
+
+@pytest.mark.parametrize("written", ['"2024-01-31"', "2024-01-31"])
+def test_a_date_needs_no_quotation_marks(written) -> None:
+    labels = parse(HEAD + HISTORY + f"later = {written}\n" + TASKS + GIT).labels
+    assert labels.later == "2024-01-31"
+    refused(HEAD + HISTORY + "later = 2024-01-31T00:00:00\n" + TASKS + GIT, "a date, as")

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedcode.corpus import Screen, named
+from fedcode.corpus import Screen, check_there, named
 from fedcode.errors import ConfigError
 from fedcode.federation import OWN, Federation, anchored, load
 from fedcode.modes import leaving, tradeoff
@@ -33,6 +33,7 @@ from fedcode_client.settings import ClientSettings
 app = typer.Typer()
 
 TAKEN = "taken.jsonl"
+_MOST_SKIPPED = 20
 """In the folder of states: what filters took, a line each."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -160,11 +161,14 @@ def ingest(
     name = joined.member if joined else "ours"
     ledger = found_home.ledger / "ledger.sqlite"
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for number, source in enumerate(sources or [None]):
-        if source is None:
+    places = [anchored(named(source), Path.cwd()) for source in sources or ()]
+    for each in places:
+        check_there(each)  # before the first of them is read for an hour
+    for number, place in enumerate(places or [None]):
+        if place is None:
             ours, _ = _configured(found_home, name)
         else:
-            place, screen = anchored(named(source), Path.cwd()), screen_of(found_home)
+            screen = screen_of(found_home)
             ours = Ours.read(name, place, None, os.cpu_count() or 1, screen)
         with BudgetLedger.open(ledger, read_only=True) if ledger.exists() else nullcontext() as own:
             found = desk.ingest(ours, own, found_home.state / TAKEN, more=number > 0)
@@ -180,8 +184,10 @@ def _say(console: Console, found: desk.Ingested) -> None:
     console.print(f"{found.source}: {found.files:,} files, {records}, {found.tokens:,} tokens")
     counted = ", ".join(f"{number:,} by {unit}" for unit, number in found.units.items())
     console.print(f"privacy units: {counted}")
-    for path, reason in found.skipped:
+    for path, reason in found.skipped[:_MOST_SKIPPED]:
         console.print(f"skipped {path}: {reason}")
+    if (more := len(found.skipped) - _MOST_SKIPPED) > 0:
+        console.print(f"skipped {more:,} more: --json names all")
     for line in _filtered(found):
         console.print(line)
     if found.asset is None:
