@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Defect models of the field on real labels: classes of PROMISE, functions of Python projects.
 
-The data lie in the folder that ``FEDCODE_DATA`` names. Splits are temporal (PROMISE: a later
-release than all that is trained on of its project) or leave a project out (Python). One project is
-one organization; private training is the rounds, the secure sum and the ledger of a simulation, all
+The data lie in the folder that ``FEDCODE_DATA`` names, repositories whose commits are records in
+that of ``FEDCODE_REPOSITORIES``. Splits are temporal (PROMISE: a later release than all that is
+trained on of its project) or leave a project out (Python, commits). One project is one
+organization; private training is the rounds, the secure sum and the ledger of a simulation, all
 phases on one budget. Nothing here was chosen on what is measured: see docs/results.md.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
@@ -23,6 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from fedcode.budgets import calibrated
+from fedcode.corpus import commits
+from fedcode.corpus.past import Rules
+from fedcode.corpus.revisions import revision
 from fedcode.corpus.tables import corpus, rows
 from fedcode.federation import Federation, TableColumns, check
 from fedcode.privacy.ledger import BudgetLedger
@@ -64,27 +69,34 @@ class Split:
 
 
 def figures() -> list[Figure]:
-    """All of it; ``FEDCODE_SEEDS`` for fewer seeds, ``FEDCODE_ONLY`` for promise or python."""
-    folder = os.environ.get("FEDCODE_DATA")
-    if folder is None or not Path(folder).is_dir():
-        print("defects: skipped, set FEDCODE_DATA to the folder of the data sets")
-        return []
+    """All of it; ``FEDCODE_SEEDS`` for fewer seeds, ``FEDCODE_ONLY`` for one of the three."""
     torch.set_num_threads(1)
     only = os.environ.get("FEDCODE_ONLY", "")
     found: list[Figure] = []
-    if only in ("", "promise"):
-        found += _rows("PROMISE", _promise(Path(folder)), _PROMISE, (0.78, 0.60, None), 0.75)
-    if only in ("", "python"):
-        found += _rows("Python", _python(Path(folder)), _PYTHON, (0.75, None, 0.38), 0.72)
+    if folder := _named("FEDCODE_DATA", "the data sets"):
+        if only in ("", "promise"):
+            found += _rows("PROMISE", _promise(folder), _PROMISE, (0.78, 0.60, None), 0.75)
+        if only in ("", "python"):
+            found += _rows("Python", _python(folder), _PYTHON, (0.75, None, 0.38), 0.72)
+    if only in ("", "commits") and (folder := _named("FEDCODE_REPOSITORIES", "repositories")):
+        found += _rows("commits", _commits(folder), _COMMITS, (None, None, None), None)
     return found
+
+
+def _named(variable: str, what: str) -> Path | None:
+    folder = os.environ.get(variable)
+    if folder is None or not Path(folder).is_dir():
+        print(f"defects: skipped, set {variable} to the folder of {what}")
+        return None
+    return Path(folder)
 
 
 def _rows(
     name: str,
     splits: Sequence[Split],
     model: Mapping[str, Any],
-    wanted: tuple[float, float | None, float | None],
-    wanted_private: float,
+    wanted: tuple[float | None, float | None, float | None],
+    wanted_private: float | None,
 ) -> Iterator[Figure]:
     """The baselines, the network without and with privacy, and with permuted labels."""
     for title, baseline in (
@@ -395,3 +407,39 @@ def _python(folder: Path) -> list[Split]:
 
 def _name(repository: str) -> str:
     return repository.partition("/")[2]
+
+
+# Commits: one repository is left out at a time.
+
+_COMMIT_UNITS = {
+    "features": commits.FEATURES,
+    "hidden": [64],
+    "std": 0.1,
+    "prior": 0.25,
+    "folders": 0,
+}
+_COMMITS: Mapping[str, Any] = {
+    "plain": {**_COMMIT_UNITS, "words": 128},
+    "private": {**_COMMIT_UNITS, "words": 64},
+    "rounds": (10, 30),
+    "sampling_rate": 0.2,
+    "share": 0.15,
+    "rate": 4.0,
+    "epochs": 5.0,
+    "decay": 1.0,
+}
+_HORIZON = 365
+
+
+def _commits(folder: Path) -> list[Split]:
+    """Commits up to a year before the last one, each with whether a fix followed within a year."""
+    known: dict[str, list[Record]] = {}
+    for one in sorted(folder.iterdir()):
+        last = revision(str(one)).moment
+        day = datetime.fromtimestamp(last, UTC).date() - timedelta(days=_HORIZON + 1)
+        found, _ = commits.read_commits(revision(f"{one}@{day}"), one.name, Rules(horizon=_HORIZON))
+        known[one.name] = found.records()
+    return [
+        Split({name: own for name, own in known.items() if name != left}, {left: known[left]})
+        for left in known
+    ]
