@@ -114,6 +114,7 @@ def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
         seeded=result.simulation.seeded_noise or manifest.seeded_noise,
         shown_skipped=_SHOWN_SKIPPED,
         audited=audited,
+        tested=_tested(result),
         audits=audits,
         sums=sums,
         table=table,
@@ -139,6 +140,17 @@ def _view(task: TaskResult, result: Result) -> TaskView:
         sums=Grid(sums.HEAD, sums.rows(task)),
         shared=_shared(task),
     )
+
+
+def _tested(result: Result) -> Grid:
+    """What the tests of all members' data found."""
+    found = result.data_tests.organizations if result.data_tests else {}
+    rows = [
+        [name, *table.tested(one.test, one.state, one.value, one.threshold, one.said)]
+        for name, outcomes in found.items()
+        for one in outcomes
+    ]
+    return Grid(["Organization", *table.TESTED], rows)
 
 
 def _audit_view(audit: Audit) -> AuditView:
