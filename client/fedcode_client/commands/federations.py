@@ -58,13 +58,13 @@ def preview(
     Our code is where the federation's file says, or else where client.toml does. Of a run that was
     offered to us everything else is known.
     """
-    asked, name, start = _asked(federation, name, start, home)
+    asked, name, start = resolved(federation, name, start, home)
     member = asked.member(name)
     memory = pays = None
     if member.source == OWN:
         found_home = Home.find(home)
         pays = paying(found_home, asked, name)
-        ours, settings = _configured(found_home, name)
+        ours, settings = configured(found_home, name)
         memory = settings.memory_mib
     else:
         screen = Screen(asked.filters)
@@ -119,10 +119,21 @@ def preview(
         console.print("A round: its training, as public code takes it here", soft_wrap=True)
 
 
-def _asked(
-    federation: str, name: str | None, start: Path | None, home: Path | None
+def resolved(
+    federation: str,
+    name: str | None,
+    start: Path | None,
+    home: Path | None,
+    command: str = "preview",
 ) -> tuple[Federation, str, Path | None]:
     """What is asked, our name in it, and its start files.
+
+    Args:
+        federation: a run that was offered, or a file.
+        name: ours in the file.
+        start: the file's start files.
+        home: where we look for the run.
+        command: that asks, for the hint.
 
     Raises:
         ConfigError: a file without our name.
@@ -134,7 +145,7 @@ def _asked(
         offers.check(offer)
         return offer.federation, offers.membership.member, offers.fetch(offer)
     if name is None:
-        hint = f"fedcode-client preview {shlex.quote(federation)} NAME"
+        hint = f"fedcode-client {command} {shlex.quote(federation)} NAME"
         raise ConfigError(f"{path} names several organizations", hint)
     return load(path), name, start
 
@@ -162,7 +173,7 @@ def ingest(
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for number, source in enumerate(sources or [None]):
         if source is None:
-            ours, _ = _configured(found_home, name)
+            ours, _ = configured(found_home, name)
         else:
             place, screen = anchored(named(source), Path.cwd()), screen_of(found_home)
             ours = Ours.read(name, place, None, os.cpu_count() or 1, screen)
@@ -202,7 +213,7 @@ def _filtered(found: desk.Ingested) -> list[str]:
     return lines
 
 
-def _configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
+def configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
     """Our code as the home's settings name it.
 
     Raises:
