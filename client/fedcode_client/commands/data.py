@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fedcode.errors import RunError
+from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import Corpus
 from fedcode.report.table import TESTED, tested
+from fedcode_client.budget.service import LEDGER
 from fedcode_client.commands.federations import configured, resolved
 from fedcode_client.commands.membership import AsJson, InHome
 from fedcode_client.data import ACCEPT, Snapshot, Snapshots
@@ -126,3 +129,31 @@ def _show(console: Console, snapshot: Snapshot, missing: tuple[str, ...]) -> Non
     console.print(table)
     if missing:
         console.print(f"not trained on: {', '.join(missing)} failed; {ACCEPT} --because WHY")
+
+
+@app.command()
+def card(
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to; the home's folder data.")
+    ] = None,
+    home: InHome = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the card of our data: data-card.html and data-card.json. It is private."""
+    from fedcode_client.card import card as made
+    from fedcode_client.card import write
+
+    found = Home.find(home)
+    joined = found.member_of()
+    name = joined.member if joined else "ours"
+    ours, settings = configured(found, name)
+    snapshots = Snapshots(found.data, settings.data_tests)
+    path = found.ledger / LEDGER
+    with BudgetLedger.open(path, read_only=True) if path.exists() else nullcontext() as ledger:
+        said = made(found, name, ours, snapshots, ledger, settings.max_tokens)
+    page, plain = write(said, out or found.data)
+    if as_json:
+        print(json.dumps({"html": str(page), "json": str(plain)}))
+        return
+    print(f"wrote {page} and {plain}")
+    print("both are private data of our organization: keep them to ourselves")
