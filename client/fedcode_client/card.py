@@ -116,7 +116,7 @@ def _snapshot(one: Snapshot, snapshots: Snapshots) -> dict[str, Any]:
     return {
         "time": _moment(one.time),
         "digest": one.digest,
-        "labels": one.subject.labels,
+        "labels": json.loads(one.subject.labels)["kind"] if one.subject.labels else None,
         "records": profile.records,
         "defective": profile.defective,
         "sound": profile.sound,

@@ -118,6 +118,7 @@ def test_tests_acceptances_and_what_depends_on_it(home, tmp_path) -> None:
     assert (accepted["accepted"], accepted["because"]) == (["tokens"], HOSTILE)
     assert accepted["digest"] == source["data_tests"][0]["digest"] == said[0]["digest"]
     assert source["data_tests"][0]["not_accepted"] == []
+    assert source["data_tests"][0]["labels"] is None
     (used,) = source["used_by"]
     assert (used["run"], used["agreement"], used["task"]) == ("run-7", AGREEMENT, "completion")
     assert used["rounds"] == 3

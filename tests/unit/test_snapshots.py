@@ -63,6 +63,17 @@ def test_what_was_let_through_does_not_widen_thresholds(snapshots) -> None:
     assert made(snapshots, 9, files=200, mean=90.0).failing == ("drift-lengths",)
 
 
+def test_the_log_says_which_test_failed_and_what_to_do(snapshots, caplog) -> None:
+    with caplog.at_level("INFO", logger="fedcode_client.data"):
+        made(snapshots, 1, leaked=1)
+        snapshots.accept("why not")
+        made(snapshots, 1, leaked=1)
+    (line,) = caplog.records
+    assert line.message == "data fails its tests"
+    assert line.fields["tests"] == ["leakage"]
+    assert line.fields["hint"].startswith("fedcode-client accept-data ")
+
+
 def test_nothing_to_accept(snapshots) -> None:
     with pytest.raises(RunError, match="nothing waits"):
         snapshots.accept("why not")
