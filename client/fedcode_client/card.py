@@ -88,7 +88,7 @@ def _described(ours: Ours, asset: str | None, max_tokens: int | None) -> dict[st
         "fingerprint": corpus.fingerprint,
         "authors": authors,
         "licences": described.licences(corpus, ours.source),
-        "files": len(corpus.files),
+        "files": sum(1 for _ in corpus),
         "records": sum(one.records for one in languages),
         "lines": sum(one.lines for one in languages),
         "tokens": corpus.lexer_tokens,

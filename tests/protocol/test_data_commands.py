@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from small import write_federation
 from test_own_code import program
+
+from fedcode_client.home import Home
+from fedcode_client.up import Process
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +89,19 @@ def test_no_reason_no_acceptance(home) -> None:
     code, _, err = program(f"fedcode-client accept-data --because '' --home {home}")
     assert code == 2
     assert "there is no reason" in err
+
+
+def test_the_agents_own_process_tests_what_it_reads(base, home) -> None:
+    """By the settings of its folder: without snapshots a member would train on anything."""
+    strict(home)
+    found = Home.find(home)
+    given = SimpleNamespace(
+        _home=found,
+        _settings=found.settings(),
+        _membership=SimpleNamespace(member="alpha"),
+        _ours=None,
+    )
+    ours = Process._own(given)
+    assert ours.snapshots.settings.off == ("schema",)
+    assert ours.snapshots.history == found.data / "accepted.jsonl"
+    assert Process._own(given) is ours, "it is read once"
