@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fedcode.data_tests import DataTestSettings
+from fedcode.data_tests import SimulatedDataTests
 from fedcode.errors import ConfigError
 from fedcode.filters import FilterSettings
 from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, check_groups, threshold
@@ -582,7 +582,7 @@ class Federation(Strict):
     labels: LabelSettings = InjectedLabels()
     columns: TableColumns = TableColumns()
     filters: FilterSettings = FilterSettings()
-    data_tests: DataTestSettings = DataTestSettings()
+    data_tests: SimulatedDataTests = SimulatedDataTests()
     tasks: tuple[TaskSettings, ...]
     organizations: tuple[OrganizationSettings, ...]
 
@@ -717,7 +717,7 @@ class Federation(Strict):
             update={
                 "public": public,
                 "labels": labels,
-                "data_tests": DataTestSettings(),
+                "data_tests": SimulatedDataTests(),
                 "organizations": organizations,
             }
         )

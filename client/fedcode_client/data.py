@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from fedcode.corpus.data_tests import Outcome, failing, run
 from fedcode.corpus.profile import Profile
-from fedcode.data_tests import DATA_TESTS, DataTest, DataTestSettings
+from fedcode.data_tests import DATA_TESTS, AgentDataTests, DataTest
 from fedcode.errors import ConfigError, DataRefused, RunError
 from fedcode.logs import event
 from fedcode.storage import append_line, write_json
@@ -168,7 +168,7 @@ class Snapshots:
         settings: of the tests.
     """
 
-    def __init__(self, folder: Path, settings: DataTestSettings) -> None:
+    def __init__(self, folder: Path, settings: AgentDataTests) -> None:
         self._folder, self.settings = folder, settings
 
     @property

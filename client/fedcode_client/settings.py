@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedcode.data_tests import DataTestSettings
+from fedcode.data_tests import AgentDataTests
 from fedcode.federation import CODE, FixSettings
 from fedcode.filters import FilterSettings
 from fedcode.strict import Count, Strict, formed
@@ -54,7 +54,7 @@ class ClientSettings(Strict):
     front: Port = 9482
     supernode: Annotated[Port, Field(ge=1)] = 9483
     filters: FilterSettings = FilterSettings()
-    data_tests: DataTestSettings = DataTestSettings()
+    data_tests: AgentDataTests = AgentDataTests()
 
 
 TOML = """\

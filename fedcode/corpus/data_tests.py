@@ -22,7 +22,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from fedcode.corpus.profile import LONG, TINY, Profile
-from fedcode.data_tests import DATA_TESTS, DataTest, DataTestSettings
+from fedcode.data_tests import DATA_TESTS, AgentDataTests, DataTest, DataTestSettings
 from fedcode.task import Labels
 
 State = Literal["passed", "failed", "not-applicable", "off"]
@@ -70,7 +70,7 @@ def run(
 
     Args:
         profile: of all that would be trained on.
-        settings: thresholds, and which tests are off.
+        settings: thresholds, and which tests are off; an agent's alone can tell drift.
         labels: what the task wants on the records.
         leaked: records of it that are measured on as well.
         history: the snapshots that were accepted, the latest last.
@@ -87,7 +87,9 @@ def run(
         "leakage": partial(_leakage, profile, leaked),
     }
     for name in DRIFTS:
-        made[name] = partial(_drift, name, profile, settings, history, pairs)
+        made[name] = partial(_none, name, "a simulation has no snapshots to compare with")
+        if isinstance(settings, AgentDataTests):
+            made[name] = partial(_drift, name, profile, settings, history, pairs)
     off = "switched off in [data_tests]"
     return tuple(
         Outcome(name, "off", off) if name in settings.off else made[name]() for name in DATA_TESTS
@@ -233,7 +235,7 @@ DRIFTS: Mapping[DataTest, Callable[[Profile], dict[str, Sample]]] = {
 def _drift(
     test: DataTest,
     profile: Profile,
-    settings: DataTestSettings,
+    settings: AgentDataTests,
     history: Sequence[Profile],
     pairs: Sequence[tuple[Profile, Profile]],
 ) -> Outcome:

@@ -13,6 +13,7 @@ from fedcode.corpus.filters.licences import of_header, readable
 from fedcode.corpus.filters.look import Look
 from fedcode.corpus.revisions import SCHEME, revision
 from fedcode.corpus.sources import contents, find
+from fedcode.filters import FilterSettings
 from fedcode.record import Corpus
 
 _HEAD = 16_000
@@ -71,7 +72,9 @@ def licences(corpus: Corpus, source: str) -> dict[str, int]:
     if source.startswith(f"{commits.SCHEME}:"):
         return {}
     paths = {file.path for file in corpus}
-    entries = [one for path, one in sorted(find(source, Screen()).entries.items()) if path in paths]
+    every = Screen(FilterSettings(ignored=False, vendored=False))  # what was read is known already
+    listed = sorted(find(source, every).entries.items())
+    entries = [one for path, one in listed if path in paths]
     found: Counter[str] = Counter()
     for entry, data in contents(entries):
         head = "" if isinstance(data, str) else data[:_HEAD].decode("utf-8", "replace")

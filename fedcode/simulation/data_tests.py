@@ -10,7 +10,7 @@ from typing import Any
 from fedcode.corpus.data_tests import Outcome, failing, leaks, run
 from fedcode.corpus.labels import Labeller
 from fedcode.corpus.profile import profile, texts
-from fedcode.data_tests import DataTestSettings
+from fedcode.data_tests import SimulatedDataTests
 from fedcode.errors import CorpusError
 from fedcode.federation import Federation
 from fedcode.simulation.dataset import Dataset
@@ -48,7 +48,7 @@ def examine(federation: Federation, data: Dataset, labeller: Labeller | None) ->
     return found
 
 
-def _check(found: Found, settings: DataTestSettings) -> None:
+def _check(found: Found, settings: SimulatedDataTests) -> None:
     """Whether a test fails that nobody has accepted.
 
     Raises:
@@ -70,7 +70,7 @@ def _check(found: Found, settings: DataTestSettings) -> None:
         )
 
 
-def plain(found: Found, settings: DataTestSettings) -> dict[str, Any]:
+def plain(found: Found, settings: SimulatedDataTests) -> dict[str, Any]:
     """As ``result.json`` has it; ``accepted`` are those that fail somewhere."""
     failed = {test for outcomes in found.values() for test in failing(outcomes)}
     return {

@@ -10,7 +10,7 @@ import pytest
 from agents import NAMES, ledgers, made_run
 
 from fedcode.budgets import calibrated
-from fedcode.data_tests import DataTestSettings
+from fedcode.data_tests import AgentDataTests
 from fedcode.rounds.coordinator import Coordinator, State
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
@@ -18,7 +18,7 @@ from fedcode_client.data import Snapshots
 from fedcode_client.ours import Ours
 from fedcode_client.training import member
 
-STRICT = DataTestSettings(few=20, most_common=0.01)
+STRICT = AgentDataTests(few=20, most_common=0.01)
 
 
 @pytest.fixture(scope="module", params=["secagg", "open"])
@@ -36,7 +36,7 @@ def members(run, tmp_path):
     """Makes our members, each with snapshots of its own; alpha's tests are strict."""
     own = ledgers(run, calibrated(run.federation).filter.order)
     snapshots = {
-        name: Snapshots(tmp_path / name, STRICT if name == "alpha" else DataTestSettings())
+        name: Snapshots(tmp_path / name, STRICT if name == "alpha" else AgentDataTests())
         for name in NAMES
     }
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from small import write_code, write_federation
 
 from fedcode.corpus.labels import InjectedBugs
-from fedcode.data_tests import DATA_TESTS, DataTestSettings
+from fedcode.data_tests import DATA_TESTS, SimulatedDataTests
 from fedcode.errors import CorpusError
 from fedcode.federation import load
 from fedcode.simulation import data_tests
@@ -89,4 +89,4 @@ def test_what_is_measured_on_is_not_in_what_is_trained_on(tmp_path) -> None:
 def test_what_all_parties_know_holds_no_thresholds_of_ours(tmp_path) -> None:
     federation = load(write_federation(tmp_path, extra=STRICT))
     assert federation.data_tests.most_common == 0.01
-    assert federation.published().data_tests == DataTestSettings()
+    assert federation.published().data_tests == SimulatedDataTests()

@@ -13,7 +13,7 @@ from hypothesis import given
 
 from fedcode.corpus.data_tests import DRIFTS, entropy, ks, psi, run
 from fedcode.corpus.profile import profile
-from fedcode.data_tests import DataTestSettings
+from fedcode.data_tests import AgentDataTests
 from fedcode.record import Record, SourceFile, UnitId
 
 counts = st.lists(st.integers(0, 10**6), min_size=6, max_size=6)
@@ -74,6 +74,6 @@ def test_entropy_of_equal_parts(number, bits) -> None:
 @given(corpora())
 def test_the_same_data_again_never_drifts(files) -> None:
     found = profile(files)
-    for one in run(found, DataTestSettings(few=1), history=[found]):
+    for one in run(found, AgentDataTests(few=1), history=[found]):
         if one.test in DRIFTS:
             assert one.state in ("passed", "not-applicable")

@@ -14,12 +14,12 @@ from profiles import WORDS, drawn, record
 
 from fedcode.corpus.data_tests import failing, leaks, run
 from fedcode.corpus.profile import BUCKETS, EDGES, Profile, profile, texts
-from fedcode.data_tests import DATA_TESTS, DataTestSettings
+from fedcode.data_tests import DATA_TESTS, AgentDataTests, SimulatedDataTests
 from fedcode.errors import ConfigError
 from fedcode.record import SourceFile
 from fedcode.strict import checked
 
-USUAL = DataTestSettings()
+USUAL = AgentDataTests()
 
 
 def outcome(name, files, settings=USUAL, **more):
@@ -96,7 +96,7 @@ def test_labels_need_both_kinds(share, state) -> None:
 
 def test_bounds_of_labels_are_policy() -> None:
     files = drawn(3, labelled=True, defective=0.3)
-    strict = DataTestSettings(least_defective=0.4)
+    strict = AgentDataTests(least_defective=0.4)
     found = outcome("labels", files, strict, labels="defects")
     assert (found.state, found.threshold) == ("failed", 0.4)
     assert found.value == pytest.approx(0.3, abs=0.08)
@@ -203,7 +203,7 @@ def test_few_records_fail_no_test_of_shares(files) -> None:
 
 def test_a_test_that_is_off_is_said_to_be_off() -> None:
     files = changed(drawn(1, files=3), 1, WRONG["label"])
-    off = DataTestSettings(off=("schema",))
+    off = AgentDataTests(off=("schema",))
     found = outcome("schema", files, off)
     assert (found.state, found.value) == ("off", None)
 
@@ -213,8 +213,7 @@ def test_a_test_that_is_off_is_said_to_be_off() -> None:
     [
         ({"off": ["nothing"]}, "off.0"),
         ({"off": ["schema", "schema"]}, "named twice"),
-        ({"off": ["schema"], "accept": {"schema": "known"}}, "is off"),
-        ({"accept": {"leakage": ""}}, "accept.leakage"),
+        ({"accept": {"leakage": "known"}}, "accept: unknown key"),
         ({"least_defective": 0.9, "most_defective": 0.5}, "more than"),
         ({"few": 0}, "few"),
         ({"snapshots": 3}, "snapshots"),
@@ -223,7 +222,27 @@ def test_a_test_that_is_off_is_said_to_be_off() -> None:
 )
 def test_settings_that_cannot_be(values, words) -> None:
     with pytest.raises(ConfigError, match=words):
-        checked(DataTestSettings, values, "client.toml")
+        checked(AgentDataTests, values, "client.toml")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"off": ["schema"], "accept": {"schema": "known"}}, "is off"),
+        ({"accept": {"leakage": ""}}, "accept.leakage"),
+        ({"accept": {"leaks": "known"}}, "accept.leaks"),
+        ({"psi": 0.3}, "psi: unknown key"),
+    ],
+)
+def test_a_simulation_accepts_with_a_reason_and_has_no_history(values, words) -> None:
+    with pytest.raises(ConfigError, match=words):
+        checked(SimulatedDataTests, values, "federation.toml")
+
+
+def test_nothing_drifts_in_a_simulation() -> None:
+    found = run(profile(drawn(1)), SimulatedDataTests(), history=[profile(drawn(1, mean=90.0))])
+    assert failing(found) == ()
+    assert "simulation" in found[-1].said
 
 
 def test_a_profile_is_numbers_and_comes_back_from_json() -> None:

@@ -10,7 +10,7 @@ import pytest
 from profiles import WORDS, drawn
 
 from fedcode.corpus.profile import profile
-from fedcode.data_tests import DataTestSettings
+from fedcode.data_tests import AgentDataTests
 from fedcode.errors import ConfigError, DataRefused, RunError
 from fedcode_client.data import Snapshots, Subject
 
@@ -19,7 +19,7 @@ SUBJECT = Subject("path:/srv/code", "folder:1", "", 20)
 
 @pytest.fixture
 def snapshots(tmp_path):
-    return Snapshots(tmp_path / "data", DataTestSettings())
+    return Snapshots(tmp_path / "data", AgentDataTests())
 
 
 def made(snapshots, seed, subject=SUBJECT, leaked=0, **more):
