@@ -6,6 +6,7 @@ FedcodeError
 ├── UsageError              a person can mend it: one line, a hint, exit code 2
 │   ├── ConfigError         a federation, task or policy that cannot be
 │   ├── CorpusError         source code that cannot be read as asked
+│   ├── DataRefused         data that fails a test, and that nobody has accepted
 │   ├── CacheDamaged        a cached file that is not what was written
 │   ├── RunError            a result folder that cannot be written, resumed or shown
 │   ├── MembershipError     an invitation or membership that cannot be made or used
@@ -56,6 +57,10 @@ class ConfigError(UsageError):
 
 class CorpusError(UsageError):
     """Source code that cannot be read as asked."""
+
+
+class DataRefused(UsageError):
+    """Our data fails a test, and nobody has accepted that: it is not trained on."""
 
 
 class CacheDamaged(UsageError):

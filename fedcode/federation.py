@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from fedcode.data_tests import SimulatedDataTests
 from fedcode.errors import ConfigError
 from fedcode.filters import FilterSettings
 from fedcode.groups import FEWEST_GROUPS, FEWEST_MEMBERS, MOST_MEMBERS, check_groups, threshold
@@ -576,6 +577,7 @@ class Federation(Strict):
         threads: of each worker process; part of what makes a run repeatable.
         filters: of a simulation: what no organization trains on, or is measured on. An agent has
             its own.
+        data_tests: of a simulation: when members' data may not be trained on. An agent has its own.
     """
 
     name: Name
@@ -589,6 +591,7 @@ class Federation(Strict):
     labels: LabelSettings = InjectedLabels()
     columns: TableColumns = TableColumns()
     filters: FilterSettings = FilterSettings()
+    data_tests: SimulatedDataTests = SimulatedDataTests()
     tasks: tuple[TaskSettings, ...]
     organizations: tuple[OrganizationSettings, ...]
 
@@ -720,7 +723,12 @@ class Federation(Strict):
             public = public.model_copy(update={"source": STARTED})
         organizations = tuple(of(o) for o in self.organizations)
         return self.model_copy(
-            update={"public": public, "labels": labels, "organizations": organizations}
+            update={
+                "public": public,
+                "labels": labels,
+                "data_tests": SimulatedDataTests(),
+                "organizations": organizations,
+            }
         )
 
     def check_labels(self) -> None:

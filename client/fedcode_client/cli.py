@@ -12,6 +12,7 @@ from fedcode.terminal import run
 from fedcode_client.commands import (
     budget,
     certificate,
+    data,
     federations,
     ledger,
     membership,
@@ -25,6 +26,7 @@ app.add_typer(membership.app)
 app.add_typer(federations.app)
 app.add_typer(rounds.app)
 app.add_typer(screening.app)
+app.add_typer(data.app)
 app.add_typer(certificate.app)
 app.add_typer(budget.app, name="budget")
 app.add_typer(ledger.app, name="ledger")

@@ -66,12 +66,17 @@ class Home(Folder):
     OWNER = "organization"
     VARIABLE = "FEDCODE_CLIENT_HOME"
     SETTINGS = "client.toml"
-    PARTS = ("keys", "state", "ledger", "log")
+    PARTS = ("keys", "state", "ledger", "log", "data")
 
     @property
     def ledger(self) -> Path:
         """The budget's own folder."""
         return self.root / "ledger"
+
+    @property
+    def data(self) -> Path:
+        """What our data was like, and what was accepted of it."""
+        return self.root / "data"
 
     @property
     def certificate(self) -> Path:

@@ -19,12 +19,15 @@ from fedcode.corpus import (
     with_owners,
     without_refused,
 )
+from fedcode.corpus.data_tests import leaks
 from fedcode.corpus.labels import labeller_of, of_history
+from fedcode.corpus.profile import profile, texts
 from fedcode.errors import CorpusError, RunError
 from fedcode.federation import Federation, FixSettings
 from fedcode.record import Corpus, PrivacyUnit
 from fedcode.start import PUBLIC, Start, file_of
 from fedcode.task import Labels
+from fedcode_client.data import Snapshot, Snapshots, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Ours:
         workers: processes that read more about it.
         screen: what must not be trained on; none of it is in ``corpus`` but near-duplicates.
         fixes: what we call a fix, where labels come from history.
+        snapshots: what our data was like before; it is tested before a run trains on it.
     """
 
     source: str
@@ -76,6 +80,7 @@ class Ours:
     workers: int = 1
     screen: Screen = field(default_factory=Screen)
     fixes: FixSettings | None = None
+    snapshots: Snapshots | None = None
 
     @classmethod
     def read(
@@ -135,13 +140,49 @@ class Ours:
         Raises:
             CorpusError: nothing is left.
         """
+        return self._labelled(self._split(federation, public)[0], federation, labels)
+
+    def tested(
+        self, federation: Federation, public: Corpus, labels: Labels, snapshots: Snapshots
+    ) -> tuple[Corpus, Snapshot]:
+        """As :meth:`trained_on`, with what the tests of it have found.
+
+        Args:
+            federation: says what a privacy unit is, and how many files are held out.
+            public: the federation's public corpus.
+            labels: what the task wants on the records.
+            snapshots: those before it.
+
+        Raises:
+            CorpusError: nothing is left.
+        """
+        train, heldout = self._split(federation, public)
+        labelled = self._labelled(train, federation, labels)
+        # before labels are injected, which may by chance make one function of another
+        leaked = leaks(texts(train), texts(heldout))
+        said = "" if labels == "none" else federation.labels.model_dump_json()
+        subject = Subject(self.source, self._account(), said, federation.heldout)
+        return labelled, snapshots.test(subject, profile(labelled), leaked, labels)
+
+    def _account(self) -> str:
+        """The account, or the source of a folder that is not registered."""
+        try:
+            return self.asset
+        except CorpusError:
+            return self.source
+
+    def _split(self, federation: Federation, public: Corpus) -> tuple[Corpus, Corpus]:
+        """What is trained on, without labels, and what is held out."""
         whole, near = self.owned(federation.privacy.unit), self.screen.settings.near
-        train, _ = split_own(whole, public, federation.heldout, near)
+        train, heldout = split_own(whole, public, federation.heldout, near)
         if not train.records():
             raise CorpusError(
                 f"{self.source} has nothing to train on that is not public",
                 "name a source with more code of our own",
             )
+        return train, heldout
+
+    def _labelled(self, train: Corpus, federation: Federation, labels: Labels) -> Corpus:
         if labels == "none":
             return train
         federation.check_labels()

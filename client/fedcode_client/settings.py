@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedcode.data_tests import AgentDataTests
 from fedcode.federation import CODE, FixSettings
 from fedcode.filters import FilterSettings
 from fedcode.strict import Count, Strict, formed
@@ -39,6 +40,7 @@ class ClientSettings(Strict):
         front: port on loopback that a SuperNode calls, with ``up --supernode``; 0 for any.
         supernode: port on loopback that this SuperNode listens on.
         filters: what must not be trained on.
+        data_tests: when our data may not be trained on.
     """
 
     source: Source | None = None
@@ -52,6 +54,7 @@ class ClientSettings(Strict):
     front: Port = 9482
     supernode: Annotated[Port, Field(ge=1)] = 9483
     filters: FilterSettings = FilterSettings()
+    data_tests: AgentDataTests = AgentDataTests()
 
 
 TOML = """\
@@ -91,4 +94,9 @@ local = 0             # port of health and metrics, on 127.0.0.1; 0 for any that
 # generated = false                               # files that programs wrote may stay
 # allowed_licences = ["Apache-2.0", "MIT"]        # SPDX; the default is all that are permissive
 # deep_secrets = true                             # look for secrets with detect-secrets, too
+
+# All that would be trained on is tested first; docs/data.md says how, and what else can be set.
+# [data_tests]
+# off = ["drift-labels"]
+# most_duplicates = 0.02                          # of the records
 """

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fedcode.agreement import SignedAgreement
@@ -73,7 +74,8 @@ def member(
             f"the agreement on {agreed.task} is not what its settings and start files give"
         )
     task = make(settings.name, settings.model, files.public)
-    records = ours.trained_on(federation, files.public, task.labels).records()
+    corpus, permitted = _permitted(federation, files, ours, task)
+    records = corpus.records()
     _check_units(federation, settings, records, name)
     account = ledger.account(ours.asset)
     if account is None:
@@ -87,7 +89,7 @@ def member(
     trainer = private_learner(task, start, own(settings.training, memory_mib)).trainer(
         records, policy, _secret
     )
-    return Member(
+    made = Member(
         name,
         account.asset,
         agreed,
@@ -97,6 +99,22 @@ def member(
         trainer,
         key,
     )
+    made.permitted = permitted
+    return made
+
+
+def _permitted(
+    federation: Federation, files: StartFiles, ours: Ours, task: AnyTask
+) -> tuple[Corpus, Callable[[], None]]:
+    """What is trained on, and what asks before every round whether it may be.
+
+    It is asked each time: people accept what fails while the agent is up.
+    """
+    snapshots = ours.snapshots
+    if snapshots is None:
+        return ours.trained_on(federation, files.public, task.labels), lambda: None
+    corpus, snapshot = ours.tested(federation, files.public, task.labels, snapshots)
+    return corpus, partial(snapshots.check, snapshot)
 
 
 def own(training: TrainingSettings, memory_mib: int | None) -> TrainingSettings:

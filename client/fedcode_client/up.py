@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ from fedcode_client.budget.remote import RemoteLedger
 from fedcode_client.budget.where import connects
 from fedcode_client.certificate import TRANSCRIPT
 from fedcode_client.connection import Unreachable, asking, connect
+from fedcode_client.data import Snapshots
 from fedcode_client.home import Home
 from fedcode_client.lines import Straight
 from fedcode_client.offers import Offer
@@ -207,7 +209,7 @@ class Process:
         """Our code, read when it is first needed."""
         source = self._settings.source
         if self._ours is None and source is not None:
-            self._ours = Ours.read(
+            read = Ours.read(
                 self._membership.member,
                 anchored(source, self._home.root),
                 self._settings.max_tokens,
@@ -215,6 +217,8 @@ class Process:
                 screen_of(self._home),
                 self._settings.fixes,
             )
+            snapshots = Snapshots(self._home.data, self._settings.data_tests)
+            self._ours = replace(read, snapshots=snapshots)
         assert self._ours is not None
         return self._ours
 

@@ -93,7 +93,13 @@ def render(
     return _page(found, run, None if audit is None else _audit_view(read_audit(audit)))
 
 
-def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
+def page(template: str, **values: Any) -> str:
+    """A template of ours, filled in: all that is put in is escaped.
+
+    Args:
+        template: its file, beside this one.
+        values: by name.
+    """
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -104,8 +110,13 @@ def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
     environment.filters["epsilon"] = table.epsilon
     environment.filters["counted"] = counted
     environment.filters["known"] = lambda value: table.number(value, 0)
-    return environment.from_string(_part("template.html.j2")).render(
-        style=Markup(_part("style.css")),  # noqa: S704  our own file
+    style = Markup(_part("style.css"))  # noqa: S704  our own file
+    return environment.from_string(_part(template)).render(style=style, **values)
+
+
+def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
+    return page(
+        "template.html.j2",
         result=result,
         manifest=manifest,
         views=[_view(task, result) for task in result.tasks],
@@ -114,6 +125,7 @@ def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:
         seeded=result.simulation.seeded_noise or manifest.seeded_noise,
         shown_skipped=_SHOWN_SKIPPED,
         audited=audited,
+        tested=_tested(result),
         audits=audits,
         sums=sums,
         table=table,
@@ -139,6 +151,17 @@ def _view(task: TaskResult, result: Result) -> TaskView:
         sums=Grid(sums.HEAD, sums.rows(task)),
         shared=_shared(task),
     )
+
+
+def _tested(result: Result) -> Grid:
+    """What the tests of all members' data found."""
+    found = result.data_tests.organizations if result.data_tests else {}
+    rows = [
+        [name, *table.tested(one.test, one.state, one.value, one.threshold, one.said)]
+        for name, outcomes in found.items()
+        for one in outcomes
+    ]
+    return Grid(["Organization", *table.TESTED], rows)
 
 
 def _audit_view(audit: Audit) -> AuditView:

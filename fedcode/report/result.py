@@ -94,6 +94,24 @@ class Organization(Part):
     local: OrganizationLocal | None
 
 
+class TestedData(Part):
+    """What one test found of a member's data."""
+
+    test: str
+    state: Literal["passed", "failed", "not-applicable", "off"]
+    said: str
+    value: float | None = None
+    threshold: float | None = None
+
+
+class DataTests(Part):
+    """Tests of every member's data, and what was accepted although it failed."""
+
+    off: tuple[str, ...]
+    accepted: dict[str, str]
+    organizations: dict[str, tuple[TestedData, ...]]
+
+
 class LedgerRow(Part):
     """One account of one organization's ledger."""
 
@@ -288,6 +306,7 @@ class Result(Part):
     organizations: tuple[Organization, ...]
     ledger: tuple[LedgerRow, ...]
     tasks: tuple[TaskResult, ...]
+    data_tests: DataTests | None = None
 
     @property
     def members(self) -> tuple[str, ...]:

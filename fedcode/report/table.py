@@ -16,6 +16,9 @@ Kind = Literal["public", "private", "plain"]
 
 NOTHING = "–"
 
+TESTED = ("Data test", "Outcome", "Measured", "Threshold", "Found")
+"""Columns of :func:`tested`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -52,6 +55,14 @@ def condensed_rows(task: TaskResult) -> list[Row]:
     place = every.index(alone[0])
     rest = [row for row in every if row.key != "alone"]
     return [*rest[:place], *_condensed(alone, task.leading), *rest[place:]]
+
+
+def tested(
+    test: str, state: str, value: float | None, threshold: float | None, said: str
+) -> list[str]:
+    """What one test of data found, as cells."""
+    numbers = [NOTHING if one is None else f"{one:.4g}" for one in (value, threshold)]
+    return [test, state.replace("-", " "), *numbers, said]
 
 
 def figure(row: Row, metric: Metric) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from fedcode.agreement import Agreement
 from fedcode.errors import (
     BudgetExhausted,
+    DataRefused,
     LedgerDamaged,
     LedgerUnreachable,
     Misbehaviour,
@@ -112,12 +113,15 @@ class Member:
     Attributes:
         error: why the last ``failed`` was answered, for the organization's own eyes.
         refused: the code that was answered last; None if it was no refusal.
-        why: what the ledger said, where it was the budget or the policy; our own eyes' as well.
+        why: what the ledger or the data's tests said, where it was the budget, the policy or the
+            data; our own eyes' as well.
         objection: what was wrong with the last message that did not fit the secure sum; a
             :class:`~fedcode.errors.Misbehaviour` names the culprit, has the evidence, and stays
             until there is another one.
         confirmed: called with the signed proof of who survived a sum of ours, which is a line of a
             transcript, before our shares leave.
+        permitted: called before a round is charged for; raises :class:`~fedcode.errors.DataRefused`
+            where our data may not be trained on now.
 
     Args:
         name: the member's name in the roster.
@@ -155,6 +159,7 @@ class Member:
         self.why = ""
         self.objection: SecureSumError | None = None
         self.confirmed: Callable[[dict[str, Any]], None] = lambda _proof: None
+        self.permitted: Callable[[], None] = lambda: None
         self._agreement = agreement
         self._digest = agreement.digest()
         self._cost = cost
@@ -187,6 +192,8 @@ class Member:
             code, self.why = RefusalCode.BUDGET, str(error)
         except PolicyRefusal as error:
             code, self.why = RefusalCode.POLICY, str(error)
+        except DataRefused as error:
+            code, self.why = RefusalCode.DATA, str(error)
         except OutOfRange:
             code = RefusalCode.RANGE
         except SecureSumError as error:
@@ -265,6 +272,7 @@ class Member:
         self._forget()
         every = sessions(self._agreement, plan, asked)
         session = next(one for one in every if self.name in one.names)
+        self.permitted()
         self._ledger.check_charge(self._cost, **self._charged_to(session.threshold))
         latch = _RoundLatch(self._ledger, self.asset, self._digest, plan.round)
         half = SummingMember(session, self.name, self._key, latch)
@@ -301,6 +309,7 @@ class Member:
 
     def _update(self, plan: Plan, asked: str) -> bytes:
         """What leaves where nothing is masked."""
+        self.permitted()
         receipt = self._charge(plan.round, len(plan.cohort))
         release = self._train(plan.weights, receipt)
         update = Update(self._digest, plan.round, self.name, release.unmasked())

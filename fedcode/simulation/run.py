@@ -30,7 +30,7 @@ from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, units
 from fedcode.report.html import render
 from fedcode.rounds.optimizer import flower_strategy
-from fedcode.simulation import results
+from fedcode.simulation import data_tests, results
 from fedcode.simulation.arms import Arm, Noise
 from fedcode.simulation.cluster import EngineName, check_usable
 from fedcode.simulation.dataset import Dataset, load
@@ -113,10 +113,12 @@ def simulate(
     labeller = labeller_of(federation)
     if federation.labels.kind != "injected":
         check_labelled(federation, data if labeller is None else data.labelled(labeller))
+    tested = data_tests.examine(federation, data, labeller)
     calibration = calibrated(federation) if options.private else None
     population = _population(federation, data) if options.private else {}
     made = _manifest(federation, options, whole, folder, resume)
     view.read(whole, calibration, federation, population)
+    view.tested(tested)
     if isinstance(labeller, TableLabels):
         view.unmatched(labeller.table, labeller.unmatched(whole.values()))
     if calibration is not None:
@@ -148,6 +150,7 @@ def simulate(
     )
     result |= {"created": made["created"], "seconds": time.perf_counter() - start}
     result["engine"] = options.engine
+    result["data_tests"] = data_tests.plain(tested, federation.data_tests)
     _finish(folder, federation, made, result)
     return result
 

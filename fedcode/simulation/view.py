@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 
 from fedcode.budgets import Shortfall
+from fedcode.corpus.data_tests import Outcome, State, failing
 from fedcode.federation import Federation
 from fedcode.modes import tradeoff
 from fedcode.privacy.calibration import Calibration
@@ -108,6 +110,20 @@ class View:
         """Says before the training who will stop early."""
         for shortfall in found:
             self._console.print(f"{shortfall}, then its budget does not cover the next")
+
+    def tested(self, found: Mapping[str, Sequence[Outcome]]) -> None:
+        """Says how the members' data did in its tests."""
+        states = Counter(one.state for outcomes in found.values() for one in outcomes)
+        words: dict[State, str] = {
+            "passed": "passed",
+            "not-applicable": "not applicable",
+            "off": "switched off",
+        }
+        said = [f"{states[state]} {word}" for state, word in words.items() if states[state]]
+        if states["failed"]:
+            failed = sorted({test for outcomes in found.values() for test in failing(outcomes)})
+            said.append(f"{states['failed']} failed and accepted: {', '.join(failed)}")
+        self._console.print(f"data tests: {', '.join(said)}")
 
     def unmatched(self, table: Path, rows: Sequence[str]) -> None:
         """Says which rows of a table of labels name no function that was read."""

@@ -29,6 +29,7 @@ class RefusalCode(StrEnum):
     AGREEMENT = "agreement"
     PLAN = "plan"
     POLICY = "policy"
+    DATA = "data"
     RANGE = "range"
     PROTOCOL = "protocol"
     FAILED = "failed"

@@ -59,13 +59,13 @@ def preview(
     Our code is where the federation's file says, or else where client.toml does. Of a run that was
     offered to us everything else is known.
     """
-    asked, name, start = _asked(federation, name, start, home)
+    asked, name, start = resolved(federation, name, start, home)
     member = asked.member(name)
     memory = pays = None
     if member.source == OWN:
         found_home = Home.find(home)
         pays = paying(found_home, asked, name)
-        ours, settings = _configured(found_home, name)
+        ours, settings = configured(found_home, name)
         memory = settings.memory_mib
     else:
         screen = Screen(asked.filters)
@@ -120,10 +120,21 @@ def preview(
         console.print("A round: its training, as public code takes it here", soft_wrap=True)
 
 
-def _asked(
-    federation: str, name: str | None, start: Path | None, home: Path | None
+def resolved(
+    federation: str,
+    name: str | None,
+    start: Path | None,
+    home: Path | None,
+    command: str = "preview",
 ) -> tuple[Federation, str, Path | None]:
     """What is asked, our name in it, and its start files.
+
+    Args:
+        federation: a run that was offered, or a file.
+        name: ours in the file.
+        start: the file's start files.
+        home: where we look for the run.
+        command: that asks, for the hint.
 
     Raises:
         ConfigError: a file without our name.
@@ -135,7 +146,7 @@ def _asked(
         offers.check(offer)
         return offer.federation, offers.membership.member, offers.fetch(offer)
     if name is None:
-        hint = f"fedcode-client preview {shlex.quote(federation)} NAME"
+        hint = f"fedcode-client {command} {shlex.quote(federation)} NAME"
         raise ConfigError(f"{path} names several organizations", hint)
     return load(path), name, start
 
@@ -166,7 +177,7 @@ def ingest(
         check_there(each)  # before the first of them is read for an hour
     for number, place in enumerate(places or [None]):
         if place is None:
-            ours, _ = _configured(found_home, name)
+            ours, _ = configured(found_home, name)
         else:
             screen = screen_of(found_home)
             ours = Ours.read(name, place, None, os.cpu_count() or 1, screen)
@@ -208,7 +219,7 @@ def _filtered(found: desk.Ingested) -> list[str]:
     return lines
 
 
-def _configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
+def configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
     """Our code as the home's settings name it.
 
     Raises:
