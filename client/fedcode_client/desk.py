@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.policy import check_population
-from fedcode.record import Corpus, PrivacyUnit, units
+from fedcode.record import Corpus, PrivacyUnit, population
 from fedcode.storage import write_atomically
 from fedcode_client.ours import Ours, StartFiles
 
@@ -128,14 +129,14 @@ def preview(
     unit, privacy = federation.privacy.unit, federation.privacy
     public = files.public if files else Corpus("public", ())
     train = ours.trained_on(federation, public)
-    population = len(units(train.records(), unit))
+    members = population(train.stream(), unit)
     calibration = calibrated(federation)
     permitted = permitted_rounds(federation, member, calibration)
     tasks: list[TaskPreview] = []
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
         training = task.training
-        check_population(population, privacy.delta, training.sampling_rate, unit)
+        check_population(members, privacy.delta, training.sampling_rate, unit)
         step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
         steps[step] = steps.get(step, 0) + taken
         tasks.append(
@@ -143,7 +144,7 @@ def preview(
                 task.name,
                 task.rounds,
                 permitted[task.name],
-                population * training.sampling_rate,
+                members * training.sampling_rate,
                 noise,
                 epsilon({step: taken}, privacy.delta),
                 _round_seconds(federation, task.name, files, ours, noise, memory_mib),
@@ -151,8 +152,8 @@ def preview(
         )
     return Preview(
         len(ours.corpus.files),
-        len(train.records()),
-        population,
+        sum(1 for _ in train.stream()),
+        members,
         federation.cap(member),
         epsilon(steps, federation.privacy.delta),
         tuple(tasks),
@@ -227,7 +228,8 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     write_atomically(report, before + "".join(lines).encode())
     for unit in PrivacyUnit:
         with suppress(CorpusError):  # authors are not known everywhere
-            counted[str(unit)] = len(units(ours.owned(unit).records(), unit))
+            counted[str(unit)] = population(ours.owned(unit).stream(), unit)
+    kinds = Counter(record.kind for record in corpus.stream())
     paying = None
     with suppress(CorpusError):  # a folder without history that is not registered
         paying = ours.asset
@@ -237,9 +239,9 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     return Ingested(
         ours.source,
         len(corpus.files),
-        len(corpus.records("function")),
-        len(corpus.records("commit")),
-        len(corpus.records()),
+        kinds["function"],
+        kinds["commit"],
+        kinds.total(),
         corpus.lexer_tokens,
         tuple((one.path, one.reason) for one in corpus.skipped),
         counted,

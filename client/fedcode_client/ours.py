@@ -137,7 +137,7 @@ class Ours:
         """
         whole, near = self.owned(federation.privacy.unit), self.screen.settings.near
         train, _ = split_own(whole, public, federation.heldout, near)
-        if not train.records():
+        if not any(train.stream()):
             raise CorpusError(
                 f"{self.source} has nothing to train on that is not public",
                 "name a source with more code of our own",

@@ -128,7 +128,7 @@ def load(
         federation.filters.near,
     )
     for member in splits.train:
-        if not member.records():
+        if not any(member.stream()):
             raise CorpusError(
                 f"{member.name} has nothing to train on that does not stand elsewhere too",
                 "give it more code, or leave it out",
