@@ -10,6 +10,7 @@ metadata is what was read beside files.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -466,7 +467,11 @@ class Writer:
         self._tokens = 0
         self._rows: list[int] = []
         self._sink: Any = pa.BufferOutputStream() if place is None else _Sink(self._made(place))
-        self._file = pa.ipc.new_file(self._sink, _schema())
+        try:
+            self._file = pa.ipc.new_file(self._sink, _schema())
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -474,6 +479,7 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
+            self._sink.abandoned()
 
     def add(self, row: pa.RecordBatch, tokens: int) -> None:
         """The next row, which holds so many tokens."""
@@ -562,3 +568,8 @@ class _Sink:
         handle = os.dup(self._file.fileno())
         self._file.close()
         return handle
+
+    def abandoned(self) -> None:
+        """Nothing more will be written, nor read."""
+        with contextlib.suppress(OSError):  # what is left to write cannot be
+            self._file.close()
