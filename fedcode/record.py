@@ -187,6 +187,11 @@ class Corpus:
         """All records in file order, or only those of one kind, one after another."""
         return (r for f in self.files for r in f.records if kind is None or r.kind == kind)
 
+    @property
+    def each(self) -> Records:
+        """All records, made anew whenever they are gone through."""
+        return Records(self)
+
     def records(self, kind: Kind | None = None) -> list[Record]:
         """What :meth:`stream` gives, all of it in memory."""
         return list(self.stream(kind))
@@ -207,7 +212,21 @@ class Corpus:
         return iter(self.files)
 
 
-def units(records: Sequence[Record], unit: PrivacyUnit) -> list[tuple[Record, ...]]:
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of a corpus, one after another, as often as they are asked for.
+
+    Attributes:
+        corpus: whose they are.
+    """
+
+    corpus: Corpus
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.corpus.stream()
+
+
+def units(records: Iterable[Record], unit: PrivacyUnit) -> list[tuple[Record, ...]]:
     """Groups records by the privacy unit that they belong to.
 
     Returns:
@@ -220,7 +239,7 @@ def units(records: Sequence[Record], unit: PrivacyUnit) -> list[tuple[Record, ..
         return [(record,) for record in records]
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(_owner(record, unit), []).append(record)
+        groups.setdefault(owner_of(record, unit), []).append(record)
     return [tuple(group) for group in groups.values()]
 
 
@@ -232,10 +251,15 @@ def population(records: Iterable[Record], unit: PrivacyUnit) -> int:
     """
     if unit is PrivacyUnit.FUNCTION:
         return sum(1 for _ in records)
-    return len({_owner(record, unit) for record in records})
+    return len({owner_of(record, unit) for record in records})
 
 
-def _owner(record: Record, unit: PrivacyUnit) -> str:
+def owner_of(record: Record, unit: PrivacyUnit) -> str:
+    """The name of the unit that a record belongs to, which is wider than a function.
+
+    Raises:
+        ConfigError: the unit is the author, and the record has none.
+    """
     if unit is PrivacyUnit.FILE:
         return record.path
     if unit is PrivacyUnit.REPOSITORY:
