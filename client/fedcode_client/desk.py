@@ -220,16 +220,21 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
         report: a file to list in what filters took, a line of JSON each.
         more: whether what the file holds is another source's, and stays.
     """
-    corpus, counted = ours.corpus, {}
+    corpus = ours.corpus
     settings = ours.screen.settings
     (near,) = near_duplicates(deduplicate([corpus]), settings.near)
     lines = [json.dumps(asdict(one), sort_keys=True) + "\n" for one in near.taken]
     before = report.read_bytes() if more else b""
     write_atomically(report, before + "".join(lines).encode())
-    for unit in PrivacyUnit:
+    kinds, paths, tokens = Counter[str](), set[str](), 0
+    for file in corpus:  # once: its files may lie in a store
+        kinds.update(record.kind for record in file.records)
+        paths.update(record.path for record in file.records)
+        tokens += len(file.tokens)
+    counted = {str(PrivacyUnit.FUNCTION): kinds.total(), str(PrivacyUnit.FILE): len(paths)}
+    for unit in (PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY):
         with suppress(CorpusError):  # authors are not known everywhere
             counted[str(unit)] = population(ours.owned(unit).stream(), unit)
-    kinds = Counter(record.kind for record in corpus.stream())
     paying = None
     with suppress(CorpusError):  # a folder without history that is not registered
         paying = ours.asset
@@ -242,7 +247,7 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
         kinds["function"],
         kinds["commit"],
         kinds.total(),
-        corpus.lexer_tokens,
+        tokens,
         tuple((one.path, one.reason) for one in corpus.skipped),
         counted,
         paying,

@@ -292,7 +292,7 @@ class Rows:
         raw = self._raw[begin : ends[-1]].to_pybytes()
         if raw.isascii():
             text = raw.decode("ascii")
-            return [intern(text[a - begin : b - begin]) for a, b in pairwise(ends)]
+            return list(map(intern, [text[a - begin : b - begin] for a, b in pairwise(ends)]))
         return [intern(_text(raw[a - begin : b - begin])) for a, b in pairwise(ends)]
 
 

@@ -162,15 +162,19 @@ def test_a_store_is_whole_or_not_there(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [place.name]
 
 
+def alive():
+    gc.collect()
+    return sum(type(one) is SourceFile for one in gc.get_objects())
+
+
 def test_files_are_made_when_they_are_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_MOST_ROWS", 8)
     found = written(tmp_path / "a.arrow", some(400))
     view = changed(chosen(found, range(0, 400, 2)), lambda _, f: replace(f, records=f.records[:1]))
-    most = 0
+    before, most = alive(), 0
     for number, _ in enumerate(view):
         if number % 50 == 0:
-            gc.collect()
-            most = max(most, sum(isinstance(one, SourceFile) for one in gc.get_objects()))
+            most = max(most, alive() - before)
             assert len(found._open) <= store._OPEN
     assert number == 199
     assert most < 10
