@@ -87,7 +87,7 @@ def of_history(
     if scheme == commits.SCHEME:
         known = commits.labels_of(at, rules, cache)
     else:
-        found = past.with_past(corpus, past.look(at, rules, cache), rules).records()
+        found = past.with_past(corpus, past.look(at, rules, cache), rules).stream()
         known = {r.unit: (r.label, r.features) for r in found if r.label is not None}
     if kept is not None:
         with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop

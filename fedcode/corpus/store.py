@@ -21,7 +21,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate, chain, count, pairwise
 from pathlib import Path
 from sys import intern
@@ -223,6 +223,11 @@ class Rows:
     def __len__(self) -> int:
         return int(self.batch.num_rows)
 
+    @property
+    def functions(self) -> int:
+        """So many functions stand in all rows."""
+        return len(self._numbers["functions"][0]) // _NUMBERS
+
     def key(self, row: int) -> Key:
         """What a row was made from."""
         return tuple(map(_text, self.batch.column("key")[row].as_py()))
@@ -322,11 +327,11 @@ class Store(Files):
         taken: what filters took.
     """
 
-    __slots__ = ("__weakref__", "_open", "_source", "_starts", "skipped", "taken")
+    __slots__ = ("_batch", "_starts", "skipped", "taken")
 
     def __init__(self, source: _Mapped | _Held) -> None:
-        self._source = source
-        self._open: dict[int, Rows] = {}
+        # threads may share a store
+        self._batch = lru_cache(_OPEN)(lambda n: Rows(source.reader().get_batch(n)))
         reader = source.reader()
         _, said = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
         beside = json.loads(said[b"beside"])
@@ -380,14 +385,6 @@ class Store(Files):
     def _rows(self, index: int) -> tuple[Rows, int]:
         number = bisect_right(self._starts, index) - 1
         return self._batch(number), index - self._starts[number]
-
-    def _batch(self, number: int) -> Rows:
-        found = self._open.get(number)
-        if found is None:
-            while len(self._open) >= _OPEN:
-                del self._open[next(iter(self._open))]
-            found = self._open[number] = Rows(self._source.reader().get_batch(number))
-        return found
 
 
 class _Mapped:
