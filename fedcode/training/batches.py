@@ -70,16 +70,20 @@ def examples_by_unit(
 ) -> list[Sequence[E]]:
     """The examples of each unit that has any.
 
-    Records become examples a few at a time: where they come out of a store, no more are in memory.
+    Records that are in no list become examples a few at a time, and no more of them are in memory.
     """
     if unit is PrivacyUnit.FUNCTION:
-        left = iter(records)
-        parts = iter(lambda: list(islice(left, _ENCODED)), [])
+        parts = [records] if isinstance(records, Sequence) else _parts(records)
         return [(example,) for part in parts for example in task.examples(part)]
     found: dict[str, list[E]] = {}
     for owner, own in groupby(records, lambda record: owner_of(record, unit)):
         found.setdefault(owner, []).extend(task.examples(list(own)))
     return [examples for examples in found.values() if examples]
+
+
+def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
+    left = iter(records)
+    return iter(lambda: list(islice(left, _ENCODED)), [])
 
 
 def shuffled_batches(
