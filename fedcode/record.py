@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NewType
@@ -162,26 +162,39 @@ class Corpus:
 
     Attributes:
         name: the organization's name.
-        files: in path order.
+        files: in path order; a tuple, or a sequence that makes each when it is looked at.
         skipped: files that could not be read, or not as a whole, with the reason.
         duplicates: number of records removed because an equal one was seen before.
+        known_as: the fingerprint, where it is not that of ``files`` or was asked for.
         taken: what filters kept from training.
     """
 
     name: str
-    files: tuple[SourceFile, ...]
+    files: Sequence[SourceFile]
     skipped: tuple[Skipped, ...] = ()
     duplicates: int = 0
-    fingerprint: str = field(default="", compare=False)
+    known_as: str = field(default="", compare=False, repr=False)
     taken: tuple[Taken, ...] = ()
 
-    def __post_init__(self) -> None:
-        if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", fingerprint(self.files))
+    @property
+    def fingerprint(self) -> str:
+        """See :func:`fingerprint`; or what the corpus says that it is known as."""
+        if not self.known_as:
+            object.__setattr__(self, "known_as", fingerprint(self.files))
+        return self.known_as
+
+    def stream(self, kind: Kind | None = None) -> Iterator[Record]:
+        """All records in file order, or only those of one kind, one after another."""
+        return (r for f in self.files for r in f.records if kind is None or r.kind == kind)
+
+    @property
+    def each(self) -> Records:
+        """All records, made anew whenever they are gone through."""
+        return Records(self)
 
     def records(self, kind: Kind | None = None) -> list[Record]:
-        """All records in file order, or only those of one kind."""
-        return [r for f in self.files for r in f.records if kind is None or r.kind == kind]
+        """What :meth:`stream` gives, all of it in memory."""
+        return list(self.stream(kind))
 
     def taken_by(self) -> dict[str, int]:
         """What each filter took, in number: records, files, folders, or persons in a text."""
@@ -199,7 +212,21 @@ class Corpus:
         return iter(self.files)
 
 
-def units(records: Sequence[Record], unit: PrivacyUnit) -> list[tuple[Record, ...]]:
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of a corpus, one after another, as often as they are asked for.
+
+    Attributes:
+        corpus: whose they are.
+    """
+
+    corpus: Corpus
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.corpus.stream()
+
+
+def units(records: Iterable[Record], unit: PrivacyUnit) -> list[tuple[Record, ...]]:
     """Groups records by the privacy unit that they belong to.
 
     Returns:
@@ -212,11 +239,27 @@ def units(records: Sequence[Record], unit: PrivacyUnit) -> list[tuple[Record, ..
         return [(record,) for record in records]
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(_owner(record, unit), []).append(record)
+        groups.setdefault(owner_of(record, unit), []).append(record)
     return [tuple(group) for group in groups.values()]
 
 
-def _owner(record: Record, unit: PrivacyUnit) -> str:
+def population(records: Iterable[Record], unit: PrivacyUnit) -> int:
+    """How many privacy units records belong to: as many as :func:`units` gives.
+
+    Raises:
+        ConfigError: the unit is the author, and a record has none.
+    """
+    if unit is PrivacyUnit.FUNCTION:
+        return sum(1 for _ in records)
+    return len({owner_of(record, unit) for record in records})
+
+
+def owner_of(record: Record, unit: PrivacyUnit) -> str:
+    """The name of the unit that a record belongs to, which is wider than a function.
+
+    Raises:
+        ConfigError: the unit is the author, and the record has none.
+    """
     if unit is PrivacyUnit.FILE:
         return record.path
     if unit is PrivacyUnit.REPOSITORY:
@@ -226,7 +269,7 @@ def _owner(record: Record, unit: PrivacyUnit) -> str:
     return record.author
 
 
-def fingerprint(files: Sequence[SourceFile]) -> str:
+def fingerprint(files: Iterable[SourceFile]) -> str:
     """SHA-256 over paths, tokens and the records kept, with owners: equal data, equal fingerprint.
 
     A record without author and repository adds its name alone.

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from fedcode.federation import Federation
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.policy import check_population
-from fedcode.record import Corpus, PrivacyUnit, units
+from fedcode.record import Corpus, PrivacyUnit, population
 from fedcode.storage import write_atomically
 from fedcode_client.ours import Ours, StartFiles
 
@@ -129,14 +130,14 @@ def preview(
     unit, privacy = federation.privacy.unit, federation.privacy
     public = files.public if files else Corpus("public", ())
     train = ours.trained_on(federation, public)
-    population = len(units(train.records(), unit))
+    members = population(train.stream(), unit)
     calibration = calibrated(federation)
     permitted = permitted_rounds(federation, member, calibration)
     tasks: list[TaskPreview] = []
     steps: dict[tuple[float, float], int] = {}
     for task, noise in zip(federation.tasks, calibration.noise_multipliers, strict=True):
         training = task.training
-        check_population(population, privacy.delta, training.sampling_rate, unit)
+        check_population(members, privacy.delta, training.sampling_rate, unit)
         step, taken = (noise, training.sampling_rate), task.rounds * training.steps_per_round
         steps[step] = steps.get(step, 0) + taken
         tasks.append(
@@ -144,7 +145,7 @@ def preview(
                 task.name,
                 task.rounds,
                 permitted[task.name],
-                population * training.sampling_rate,
+                members * training.sampling_rate,
                 noise,
                 epsilon({step: taken}, privacy.delta),
                 _round_seconds(federation, task.name, files, ours, noise, memory_mib),
@@ -152,8 +153,8 @@ def preview(
         )
     return Preview(
         len(ours.corpus.files),
-        len(train.records()),
-        population,
+        sum(1 for _ in train.stream()),
+        members,
         federation.cap(member),
         epsilon(steps, federation.privacy.delta),
         tuple(tasks),
@@ -220,16 +221,22 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
         report: a file to list in what filters took, a line of JSON each.
         more: whether what the file holds is another source's, and stays.
     """
-    corpus, counted = ours.corpus, {}
+    corpus = ours.corpus
     settings = ours.screen.settings
     (near,) = near_duplicates(deduplicate([corpus]), settings.near)
     told = ({"source": ours.source, **asdict(one)} for one in near.taken)
     lines = [json.dumps(one, sort_keys=True) + "\n" for one in told]
     before = report.read_bytes() if more else b""
     write_atomically(report, before + "".join(lines).encode())
-    for unit in PrivacyUnit:
+    kinds, paths, tokens = Counter[str](), set[str](), 0
+    for file in corpus:  # once: its files may lie in a store
+        kinds.update(record.kind for record in file.records)
+        paths.update(record.path for record in file.records)
+        tokens += len(file.tokens)
+    counted = {str(PrivacyUnit.FUNCTION): kinds.total(), str(PrivacyUnit.FILE): len(paths)}
+    for unit in (PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY):
         with suppress(CorpusError):  # authors are not known everywhere
-            counted[str(unit)] = len(units(ours.owned(unit).records(), unit))
+            counted[str(unit)] = population(ours.owned(unit).stream(), unit)
     paying = None
     with suppress(CorpusError):  # a folder without history that is not registered
         paying = ours.asset
@@ -239,10 +246,10 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     return Ingested(
         ours.source,
         len(corpus.files),
-        len(corpus.records("function")),
-        len(corpus.records("commit")),
-        len(corpus.records()),
-        corpus.lexer_tokens,
+        kinds["function"],
+        kinds["commit"],
+        kinds.total(),
+        tokens,
         tuple((one.path, one.reason) for one in corpus.skipped),
         counted,
         paying,

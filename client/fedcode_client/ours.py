@@ -175,7 +175,7 @@ class Ours:
         """What is trained on, without labels, and what is held out."""
         whole, near = self.owned(federation.privacy.unit), self.screen.settings.near
         train, heldout = split_own(whole, public, federation.heldout, near)
-        if not train.records():
+        if not any(train.stream()):
             raise CorpusError(
                 f"{self.source} has nothing to train on that is not public",
                 "name a source with more code of our own",

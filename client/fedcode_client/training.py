@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy, check_population
 from fedcode.privacy.receipt import Receipt
-from fedcode.record import Corpus, PrivacyUnit, Record, units
+from fedcode.record import Corpus, PrivacyUnit, Record, population, units
 from fedcode.rounds.member import Member
 from fedcode.signing import SigningKey
 from fedcode.start import Start, expected_agreement
@@ -75,7 +75,7 @@ def member(
         )
     task = make(settings.name, settings.model, files.public)
     corpus, permitted = _permitted(federation, files, ours, task)
-    records = corpus.records()
+    records = corpus.each
     _check_units(federation, settings, records, name)
     account = ledger.account(ours.asset)
     if account is None:
@@ -129,12 +129,12 @@ def _secret(_receipt: Receipt) -> SecureGenerator:
 
 
 def _check_units(
-    federation: Federation, settings: TaskSettings, records: Sequence[Record], name: str
+    federation: Federation, settings: TaskSettings, records: Iterable[Record], name: str
 ) -> None:
     privacy = federation.privacy
     rate = settings.training.sampling_rate
-    population = len(units(records, privacy.unit))
-    check_population(population, privacy.delta, rate, privacy.unit, name)
+    members = population(records, privacy.unit)
+    check_population(members, privacy.delta, rate, privacy.unit, name)
 
 
 # How long it would take.
@@ -160,7 +160,7 @@ def round_seconds(
     """
     settings, start = federation.task(task), files.starts[task]
     made = make(settings.name, settings.model, files.public)
-    own_records = ours.trained_on(federation, files.public, made.labels).records()
+    own_records = ours.trained_on(federation, files.public, made.labels).each
     expected = max(1, round(_expected(made, own_records, federation, settings)))
     pool = _trainable(made, files.public, federation.seed)
     chosen = list(itertools.islice(itertools.cycle(pool), expected))
@@ -174,13 +174,15 @@ def round_seconds(
 
 
 def _expected(
-    task: AnyTask, records: Sequence[Record], federation: Federation, settings: TaskSettings
+    task: AnyTask, records: Iterable[Record], federation: Federation, settings: TaskSettings
 ) -> float:
     """How many examples a step finds, on average."""
     unit, most = federation.privacy.unit, settings.training.records_per_unit
     gradients = gradients_of(task)
-    found: Sequence[Sequence[Any]] = units(records, unit)
-    if gradients is not None:
+    found: Sequence[Sequence[Any]]
+    if gradients is None:
+        found = units(records, unit)
+    else:
         found = examples_by_unit(gradients, records, unit)
     return settings.training.sampling_rate * sum(min(len(one), most) for one in found)
 

@@ -8,9 +8,12 @@ not tell them apart. Every record counts, a one-line function as well.
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+from fedcode.corpus.views import Kept, changed, chosen
 from fedcode.record import Corpus, Record, SourceFile, UnitId
 
 Tokens = tuple[str, ...]
@@ -21,12 +24,7 @@ def distinct_files(corpora: Sequence[Corpus]) -> list[Corpus]:
 
     ``duplicates`` grows by the records that go with them.
     """
-    seen: set[Tokens] = set()
-    result = []
-    for corpus in corpora:
-        kept = [file for file in corpus.files if _new(file.tokens, seen)]
-        result.append(_with(corpus, kept))
-    return result
+    return _first(corpora, records=False)
 
 
 def deduplicate(corpora: Sequence[Corpus]) -> list[Corpus]:
@@ -35,14 +33,21 @@ def deduplicate(corpora: Sequence[Corpus]) -> list[Corpus]:
     The first in order keeps what is equal: put first what is measured, last what is trained on.
     ``SourceFile.tokens`` stay as they are, for models that are measured over whole files.
     """
-    seen: set[Tokens] = set()
+    return _first(corpora, records=True)
+
+
+def _first(corpora: Sequence[Corpus], *, records: bool) -> list[Corpus]:
+    """The first of equal files, and of equal ``records``. In memory are digests, not tokens."""
+    files, seen = set[bytes](), set[bytes]()
     result = []
-    for corpus in distinct_files(corpora):
-        kept = [
-            replace(file, records=tuple(r for r in file.records if _new(r.tokens, seen)))
-            for file in corpus.files
-        ]
-        result.append(_with(corpus, kept))
+    for corpus in corpora:
+        kept = Kept()
+        for file in corpus.files:
+            if not _new(file.tokens, files):
+                kept.pass_over(file)
+            else:
+                kept.take(not records or _new(r.tokens, seen) for r in file.records)
+        result.append(_with(corpus, kept.of(corpus.files), kept.removed))
     return result
 
 
@@ -56,27 +61,45 @@ def without(public: Corpus, organizations: Sequence[Corpus]) -> Corpus:
         public: as it was read: with all its records.
         organizations: as they were read, before any record was removed.
     """
-    files = {file.tokens for corpus in organizations for file in corpus.files}
-    records = {record.tokens for corpus in organizations for record in corpus.records()}
-    rest = (_less(file, records) for file in public.files if file.tokens not in files)
-    return _with(public, [file for file in rest if file.tokens])
+    files, records = set[bytes](), set[bytes]()
+    for corpus in organizations:
+        for file in corpus.files:
+            files.add(_digest(file.tokens))
+            records.update(_digest(r.tokens) for r in file.records)
+    rows, removed = array("q"), 0
+    gone: dict[str, set[UnitId]] = {}
+    for row, file in enumerate(public.files):
+        if _digest(file.tokens) in files:
+            removed += len(file.records)
+            continue
+        if units := {r.unit for r in file.records if _digest(r.tokens) in records}:
+            gone[file.path] = units
+            removed += len(units)
+        if not units or without_units(file, units).tokens:
+            rows.append(row)
+    left = chosen(public.files, rows)
+    if gone:
+        left = changed(left, lambda _, file: without_units(file, gone.get(file.path, ())))
+    return _with(public, left, removed)
 
 
-def _with(corpus: Corpus, files: Sequence[SourceFile]) -> Corpus:
-    before = sum(len(file.records) for file in corpus.files)
-    removed = before - sum(len(file.records) for file in files)
+def _with(corpus: Corpus, files: Sequence[SourceFile], removed: int) -> Corpus:
     duplicates = corpus.duplicates + removed
-    return replace(corpus, files=tuple(files), duplicates=duplicates, fingerprint="")
+    return replace(corpus, files=files, duplicates=duplicates, known_as="")
 
 
-def _new(tokens: Tokens, seen: set[Tokens]) -> bool:
-    known = tokens in seen
-    seen.add(tokens)
-    return not known or not tokens  # rows of tables have none, and are told apart by their names
+def _digest(tokens: Tokens) -> bytes:
+    # no token holds a line break
+    text = "\n".join(tokens).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def _less(file: SourceFile, unwanted: set[Tokens]) -> SourceFile:
-    return without_units(file, {r.unit for r in file.records if r.tokens in unwanted})
+def _new(tokens: Tokens, seen: set[bytes]) -> bool:
+    if not tokens:
+        return True  # rows of tables have none, and are told apart by their names
+    known = len(seen)
+    seen.add(_digest(tokens))
+    return len(seen) > known
 
 
 def without_units(file: SourceFile, unwanted: Collection[UnitId]) -> SourceFile:

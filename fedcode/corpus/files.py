@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -29,7 +28,7 @@ cost a parser time with their square."""
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A file and where to cut it: what travels between processes and lies in the cache.
+    """A file and where to cut it: what a row of a store says.
 
     Attributes:
         path: the file, relative to the organization's root.
@@ -107,9 +106,7 @@ def source_file(piece: Cut) -> SourceFile:
 
     What could not be read of a file is in no record, nor in its tokens.
     """
-    # most tokens repeat: one copy in memory of each
-    tokens = tuple(map(sys.intern, piece.tokens))
-    path, language = sys.intern(piece.path), _language(piece.path).name
+    tokens, path, language = piece.tokens, piece.path, _language(piece.path).name
     records = []
     rest: list[str] = []
     end = 0
@@ -127,7 +124,7 @@ def source_file(piece: Cut) -> SourceFile:
                 language=language,
                 first=function.first,
                 last=function.last,
-                ast=tuple(map(sys.intern, function.ast)),
+                ast=function.ast,
                 metrics=function.metrics,
                 comments=function.comments,
             )
@@ -143,7 +140,7 @@ def source_file(piece: Cut) -> SourceFile:
                 tokens=tuple(rest),
                 lines=piece.lines,
                 language=language,
-                ast=tuple(map(sys.intern, piece.ast)),
+                ast=piece.ast,
             )
         )
     return SourceFile(path, tokens, tuple(records))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,6 +28,8 @@ from fedcode.corpus.filters import Screen, models
 from fedcode.corpus.log import Commit
 from fedcode.corpus.past import line_owners, main_authors
 from fedcode.corpus.revisions import SCHEME, revision
+from fedcode.corpus.views import changed, chosen
+from fedcode.corpus.views import paths as paths_of
 from fedcode.errors import CorpusError
 from fedcode.record import OTHER_UNIT, Corpus, PrivacyUnit, SourceFile, Taken
 
@@ -65,7 +68,7 @@ def with_owners(
         return corpus
     scheme, _, rest = source.partition(":")
     root = Path(rest).resolve() if scheme == "path" else None
-    paths = [file.path for file in corpus.files]
+    paths = paths_of(corpus.files)
     inner = _innermost(root) if root else lambda _: ""
     if unit is PrivacyUnit.REPOSITORY:
         return _owned(corpus, [""] * len(paths), [inner(_folder(path)) for path in paths])
@@ -137,12 +140,14 @@ def without_authors(
             return models.FILTER if author == MODEL else refused(author)
 
         lines = line_owners(revision(rest).snapshot, owner, cache)
-        return _allowed(corpus, source, [lines.get(file.path, []) for file in corpus.files], why)
+        return _allowed(
+            corpus, source, [lines.get(path, []) for path in paths_of(corpus.files)], why
+        )
     if scheme != "path":
         return corpus
     root = Path(rest).resolve()
     inner = _innermost(root)
-    places = [_place(root, inner(_folder(file.path)), file.path) for file in corpus.files]
+    places = [_place(root, inner(_folder(path)), path) for path in paths_of(corpus.files)]
     found = _histories(places)
     known = {top: git.tracked(past) for top, past in found.items()}
 
@@ -160,17 +165,29 @@ def without_authors(
 def _allowed(
     corpus: Corpus, source: str, wrote: Sequence[list[str]], refused: Callable[[str], str]
 ) -> Corpus:
-    parts = [_less(file, own, refused) for file, own in zip(corpus, wrote, strict=True)]
-    taken = [one for _, gone in parts for one in gone]
+    rows, taken = array("q"), list[Taken]()
+    for row, (file, own) in enumerate(zip(corpus, wrote, strict=True)):
+        rest, gone = _less(file, own, refused)
+        taken += gone
+        if rest.tokens:
+            rows.append(row)
     if not taken:
         return corpus
-    files = tuple(file for file, _ in parts if file.tokens)
-    if not files:
+    if not rows:
         raise CorpusError(
             f"nothing of {source} is left: its authors opted out, or were erased",
             "name another source",
         )
-    return replace(corpus, files=files, taken=(*corpus.taken, *taken), fingerprint="")
+    by_path: dict[str, set[str]] = {}
+    for one in taken:
+        by_path.setdefault(one.path, set()).add(one.name)
+
+    def less(_: int, file: SourceFile) -> SourceFile:
+        names = by_path.get(file.path, ())
+        return without_units(file, {r.unit for r in file.records if r.name in names})
+
+    files = changed(chosen(corpus.files, rows), less)
+    return replace(corpus, files=files, taken=(*corpus.taken, *taken), known_as="")
 
 
 def _less(
@@ -192,15 +209,12 @@ def _less(
 
 
 def _owned(corpus: Corpus, authors: Sequence[str], repositories: Sequence[str]) -> Corpus:
-    owners = zip(corpus.files, authors, repositories, strict=True)
-    files = [
-        replace(
-            file,
-            records=tuple(replace(r, author=author, repository=where) for r in file.records),
-        )
-        for file, author, where in owners
-    ]
-    return replace(corpus, files=tuple(files), fingerprint="")
+    def owned(row: int, file: SourceFile) -> SourceFile:
+        author, where = authors[row], repositories[row]
+        records = (replace(r, author=author, repository=where) for r in file.records)
+        return SourceFile(file.path, file.tokens, tuple(records))
+
+    return replace(corpus, files=changed(corpus.files, owned), known_as="")
 
 
 def _folder(path: str) -> str:

@@ -18,8 +18,9 @@ from typing import Protocol
 from fedcode.corpus import cache as cached
 from fedcode.corpus import commits, git, past, revisions
 from fedcode.corpus.fixes import Fixes, tracker
-from fedcode.corpus.injection import Function, attributes, sites
+from fedcode.corpus.injection import Function, Site, attributes, sites
 from fedcode.corpus.tables import TableLabels
+from fedcode.corpus.views import changed
 from fedcode.errors import CorpusError
 from fedcode.federation import Federation, FixSettings, HistoryLabelSettings, InjectedLabels
 from fedcode.record import Corpus, Record, SourceFile, UnitId
@@ -86,7 +87,7 @@ def of_history(
     if scheme == commits.SCHEME:
         known = commits.labels_of(at, rules, cache)
     else:
-        found = past.with_past(corpus, past.look(at, rules, cache), rules).records()
+        found = past.with_past(corpus, past.look(at, rules, cache), rules).stream()
         known = {r.unit: (r.label, r.features) for r in found if r.label is not None}
     if kept is not None:
         with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
@@ -149,8 +150,10 @@ def _put(corpus: Corpus, known: _Known) -> Corpus:
         found, features = known.get(record.unit, (None, ()))
         return replace(record, label=found, features=features)
 
-    files = (replace(file, records=tuple(map(label, file.records))) for file in corpus.files)
-    return replace(corpus, files=tuple(files))
+    def labelled(_: int, file: SourceFile) -> SourceFile:
+        return replace(file, records=tuple(map(label, file.records)))
+
+    return replace(corpus, files=changed(corpus.files, labelled))
 
 
 def _loaded(file: Path) -> _Known:
@@ -166,6 +169,32 @@ def _loaded(file: Path) -> _Known:
 
 INJECTOR = 2
 """Raised when other bugs would be made of the same functions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bug:
+    """What becomes of a record.
+
+    Attributes:
+        label: its own from now on.
+        site: where it is changed.
+        choice: what into.
+    """
+
+    label: int | None
+    site: Site | None = None
+    choice: int = 0
+
+    def given(self, record: Record) -> Record:
+        """The record with its label, and with the bug where there is one."""
+        if self.site is None:
+            return replace(record, label=self.label)
+        tokens = self.site.apply(record.tokens, self.choice)
+        place = min(self.site.start, len(tokens) - 1)
+        return replace(record, tokens=tokens, label=self.label, place=place)
+
+
+_SOUND, _UNLABELLED = _Bug(0), _Bug(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,25 +217,28 @@ class InjectedBugs:
 
     def label(self, corpus: Corpus) -> Corpus:
         """See :class:`Labeller`."""
-        return replace(corpus, files=tuple(self._label_file(file) for file in corpus.files))
+        made = {r.unit: bug for r in corpus.stream("function") if (bug := self._bug(r))}
 
-    def _label_file(self, file: SourceFile) -> SourceFile:
-        return replace(file, records=tuple(self._label_record(r) for r in file.records))
+        def labelled(_: int, file: SourceFile) -> SourceFile:
+            records = (made.get(r.unit, _UNLABELLED).given(r) for r in file.records)
+            return replace(file, records=tuple(records))
 
-    def _label_record(self, record: Record) -> Record:
-        if record.kind != "function" or len(record.tokens) > self.longest:
-            return replace(record, label=None)
+        return replace(corpus, files=changed(corpus.files, labelled))
+
+    def _bug(self, record: Record) -> _Bug | None:
+        """What becomes of a function; None if it cannot be labelled."""
+        if len(record.tokens) > self.longest:
+            return None
         # a bug is made of the function's own words: another function's would tell of that one
         found = sites(Function(record.tokens, attributes(record.tokens)))
         if not found:
-            return replace(record, label=None)
+            return None
         if self._draw(record, "defective", 2) == 0:
-            return replace(record, label=0)
+            return _SOUND
         patterns = [pattern for pattern in found for _ in range(pattern.weight)]
         places = found[patterns[self._draw(record, "pattern", len(patterns))]]
         site = places[self._draw(record, "site", len(places))]
-        tokens = site.apply(record.tokens, self._draw(record, "choice", len(site.choices)))
-        return replace(record, tokens=tokens, label=1, place=min(site.start, len(tokens) - 1))
+        return _Bug(1, site, self._draw(record, "choice", len(site.choices)))
 
     def _draw(self, record: Record, what: str, n: int) -> int:
         """A number from 0 to ``n`` - 1, fixed by the seed, the unit and the question."""

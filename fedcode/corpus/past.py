@@ -30,7 +30,8 @@ from fedcode.corpus.log import Commit, changes
 from fedcode.corpus.origins import Lines, Numbers, Step, origin, walk
 from fedcode.corpus.revisions import Revision
 from fedcode.corpus.sources import counts
-from fedcode.record import Corpus, Record
+from fedcode.corpus.views import changed
+from fedcode.record import Corpus, Record, SourceFile
 
 PATTERNS = [f"*{suffix}" for suffix in sorted(LANGUAGES)]
 """Git's, of source files."""
@@ -268,15 +269,15 @@ def with_past(corpus: Corpus, past: Past, rules: Rules) -> Corpus:
     taken = {line for fix in past.fixes for line in fix.taken}
     fixes = past.fixes if rules.insertions else ()
     around = {pair for fix in fixes for pair in fix.between}
-    files = []
-    for file in corpus.files:
+
+    def labelled(_: int, file: SourceFile) -> SourceFile:
         known = past.files.get(file.path)
         if known is None:
-            files.append(file)
-            continue
-        records = tuple(_with_past(record, known, past, taken, around) for record in file.records)
-        files.append(replace(file, records=records))
-    return replace(corpus, files=tuple(files))
+            return file
+        records = (_with_past(record, known, past, taken, around) for record in file.records)
+        return replace(file, records=tuple(records))
+
+    return replace(corpus, files=changed(corpus.files, labelled))
 
 
 def _with_past(

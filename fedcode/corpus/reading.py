@@ -20,11 +20,12 @@ from typing import Any
 
 from fedcode.corpus import cache as cached
 from fedcode.corpus import commits, git
-from fedcode.corpus.files import Cut, cut, source_file
+from fedcode.corpus.files import Cut, cut
 from fedcode.corpus.filters import Screen
 from fedcode.corpus.filters.personal import FILTER as PERSONAL
 from fedcode.corpus.revisions import SCHEME, folder_of, revision
-from fedcode.corpus.sources import Entry, contents, find
+from fedcode.corpus.sources import Entry, Listing, contents, find
+from fedcode.corpus.store import Key, Row, Rows, Store, Writer, rows_of
 from fedcode.errors import CorpusError
 from fedcode.record import Corpus, Skipped, Taken
 
@@ -38,8 +39,10 @@ _AT_ONCE = 16
 _FEW_COLLECTIONS = 100_000
 """A reading process makes many objects and no cycles: it looks for cycles that seldom."""
 
-_Read = tuple[Cut | Skipped, str]
-"""A file, or why it was not read, and the SHA-256 of the bytes it was read from."""
+_Read = tuple[Row, Any] | tuple[Skipped, str]
+"""A file's row; or why it was not read, and the SHA-256 of the bytes it would be read from."""
+
+_Some = tuple[Any, list[tuple[Skipped, str] | None]]
 
 
 def read(
@@ -85,9 +88,8 @@ def read(
     screen = _knowing(screen, source)
     listing = find(source, screen)
     entries = [listing.entries[path] for path in sorted(listing.entries)]
-    place = last = None
+    place = last = old = None
     digests: dict[str, str] = {}
-    known: dict[tuple[str, ...], Cut] = {}
     if cache is not None:
         digests = {entry.path: _digest(data) for entry, data in contents(entries)}
         files = [(entry.path, digests[entry.path], entry.licence) for entry in entries]
@@ -95,43 +97,30 @@ def read(
         place = cached.place(cache, source, name, max_tokens, files, key)
         last = cached.last(cache, f"{scheme}:{folder_of(rest)}", name, key)
         if place.exists():
-            pieces, skipped, taken = cached.load(place)
-            return _corpus(name, pieces, skipped, [*listing.taken, *taken])
-        if last.exists():
-            known = cached.known(cache / "corpus" / cached.kept(last))
+            return _corpus(name, Store.open(place), listing)
+        old = _last(cache, last)
     if max_tokens is not None:
         entries.sort(key=lambda entry: _digest(f"{name}/{entry.path}"))
-    found = _Found(list(listing.skipped))
-    keys = {entry.path: (digests.get(entry.path, ""), entry.licence) for entry in entries}
-    new = [entry for entry in entries if (entry.path, *keys[entry.path]) not in known]
-    few = len(new) <= _FEW_FILES or (max_tokens is not None and max_tokens <= _FEW_TOKENS)
-    with closing(_read_all(new, 1 if few else workers, screen)) as stream:
-        steady = found.take(_in_order(entries, keys, known, stream), max_tokens, digests)
-    if not found.pieces:
-        taken = [*listing.taken, *found.taken]
-        raise _nothing(source, max_tokens if entries else None, found.skipped, taken)
-    found.pieces.sort(key=lambda piece: piece.path)
-    found.skipped.sort(key=lambda bad: bad.path)
+    job = _Job(entries, digests, old, max_tokens, workers, screen, listing.skipped)
+    try:
+        store, steady = job.write(place)
+    except OSError:  # a cache that cannot be written is no reason to stop
+        store, steady = job.write(None)
+    if not len(store):
+        taken = [*listing.taken, *store.taken]
+        raise _nothing(source, max_tokens if entries else None, store.skipped, taken)
     if place is not None and last is not None and steady:
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-            cached.store(place, found.pieces, found.skipped, found.taken, keys)
+        with contextlib.suppress(OSError):
             cached.keep(last, place.name)
-    return _corpus(name, found.pieces, found.skipped, [*listing.taken, *found.taken])
+    return _corpus(name, store, listing)
 
 
-def _in_order(
-    entries: Iterable[Entry],
-    keys: Mapping[str, tuple[str, ...]],
-    known: Mapping[tuple[str, ...], Cut],
-    stream: Iterator[_Read],
-) -> Iterator[_Read]:
-    """What was read before, and between it what is read now, in the order of ``entries``."""
-    for entry in entries:
-        before = known.get((entry.path, *keys[entry.path]))
-        if before is None:
-            yield next(stream)
-        else:
-            yield before, keys[entry.path][0]
+def _last(cache: Path, last: Path) -> Store | None:
+    """What was read last of the same source, if it is there."""
+    if not last.exists():
+        return None
+    place = cache / "corpus" / cached.kept(last)
+    return Store.open(place) if place.exists() else None
 
 
 def _knowing(screen: Screen | None, source: str) -> Screen | None:
@@ -142,15 +131,77 @@ def _knowing(screen: Screen | None, source: str) -> Screen | None:
     return replace(screen, people=screen.people | git.people(revision(rest).snapshot))
 
 
-def _corpus(
-    name: str, pieces: Sequence[Cut], skipped: Sequence[Skipped], taken: Sequence[Taken]
-) -> Corpus:
-    files = tuple(map(source_file, pieces))
-    return Corpus(name, files, tuple(skipped), taken=tuple(sorted(taken)))
+def _corpus(name: str, store: Store, listing: Listing) -> Corpus:
+    taken = tuple(sorted([*listing.taken, *store.taken]))
+    return Corpus(name, store, store.skipped, taken=taken)
 
 
 def _digest(data: bytes | str) -> str:
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be read.
+
+    Attributes:
+        entries: in the order of reading.
+        digests: of the content of every file, where they were looked at before.
+        old: what was read before; files that have not changed are copied from there.
+        max_tokens: the cap, if any.
+        workers: processes.
+        screen: what must not be trained on.
+        skipped: what is known not to be readable.
+    """
+
+    entries: Sequence[Entry]
+    digests: Mapping[str, str]
+    old: Store | None
+    max_tokens: int | None
+    workers: int
+    screen: Screen | None
+    skipped: Sequence[Skipped]
+
+    def write(self, place: Path | None) -> tuple[Store, bool]:
+        """Reads all into a store, in path order.
+
+        Returns:
+            The store, and whether every file still was what the digests say. Only then is it kept
+            at ``place``.
+
+        Raises:
+            OSError: it cannot be written there.
+        """
+        found = _Found(list(self.skipped))
+        with Writer(place) as writer:
+            with closing(self._stream()) as stream:
+                steady = found.take(stream, self.max_tokens, self.digests, writer)
+            found.skipped.sort(key=lambda bad: bad.path)
+            keep = steady and found.files > 0
+            if self.max_tokens is None:
+                return writer.finish(found.skipped, found.taken, keep=keep), steady
+            mixed = writer.finish((), (), keep=False)
+        paths = mixed.paths()
+        with Writer(place) as writer:
+            for index in sorted(range(len(paths)), key=paths.__getitem__):
+                row, batch = mixed.row(index)
+                writer.add(batch, row.tokens)
+            return writer.finish(found.skipped, found.taken, keep=keep), steady
+
+    def _stream(self) -> Generator[_Read]:
+        """What was read before, and between it what is read now."""
+        keys = [(e.path, self.digests.get(e.path, ""), e.licence) for e in self.entries]
+        known = {key: row for row, key in enumerate(self.old.keys())} if self.old else {}
+        new = [entry for entry, key in zip(self.entries, keys, strict=True) if key not in known]
+        few = len(new) <= _FEW_FILES or (
+            self.max_tokens is not None and self.max_tokens <= _FEW_TOKENS
+        )
+        with closing(_read_all(new, 1 if few else self.workers, self.screen)) as stream:
+            for key in keys:
+                if self.old is not None and key in known:
+                    yield self.old.row(known[key])
+                else:
+                    yield next(stream)
 
 
 @dataclass(slots=True)
@@ -158,57 +209,76 @@ class _Found:
     """What was read, what could not be, and what must not be trained on."""
 
     skipped: list[Skipped]
-    pieces: list[Cut] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
+    files: int = 0
 
     def take(
-        self, stream: Iterable[_Read], max_tokens: int | None, digests: Mapping[str, str]
+        self,
+        stream: Iterable[_Read],
+        max_tokens: int | None,
+        digests: Mapping[str, str],
+        writer: Writer,
     ) -> bool:
-        """Sorts files into those kept and those skipped, up to the cap.
+        """Sorts files into those kept, which are written, and those skipped, up to the cap.
 
         Returns:
             Whether every file still was what ``digests`` say.
         """
-        first: dict[tuple[str, ...], str] = {}
+        first: dict[bytes, str] = {}
         total = 0
         steady = True
-        for item, digest in stream:
-            steady &= digests.get(item.path, digest) == digest
+        for item, rest in stream:
+            path = item.path
+            digest = rest if isinstance(item, Skipped) else item.key[1]
+            steady &= digests.get(path, digest) == digest
             if isinstance(item, Skipped):
                 self.skipped.append(item)
-            elif item.tokens and item.tokens in first:
-                self.skipped.append(Skipped(item.path, f"same tokens as {first[item.tokens]}"))
+            elif item.same in first:
+                self.skipped.append(Skipped(path, f"same tokens as {first[item.same]}"))
             else:
-                total += len(item.tokens)
+                total += item.tokens
                 if max_tokens is not None and total > max_tokens:
                     break
                 self.taken += item.taken
                 if item.tokens:
-                    first[item.tokens] = item.path
-                    self.pieces.append(item)
+                    first[item.same] = path
+                    writer.add(rest, item.tokens)
+                    self.files += 1
                 if item.note:
-                    self.skipped.append(Skipped(item.path, item.note))
+                    self.skipped.append(Skipped(path, item.note))
         return steady
 
 
 def _read_all(entries: Sequence[Entry], workers: int, screen: Screen | None) -> Generator[_Read]:
     """Reads files in the order given; stops reading soon after it is closed."""
+    chunks = [entries[i : i + _AT_ONCE] for i in range(0, len(entries), _AT_ONCE)]
     if workers <= 1:
-        yield from (_read_one(entry, data, screen) for entry, data in contents(entries))
+        for chunk in chunks:
+            yield from _apart(_read_some(chunk, screen))
         return
     # Fresh processes: a fork would copy the locks that other threads hold.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_prepare)
     try:
-        chunks = [entries[i : i + _AT_ONCE] for i in range(0, len(entries), _AT_ONCE)]
-        for results in pool.map(partial(_read_some, screen=screen), chunks):
-            for values, digest in results:
-                read = values if isinstance(values, Skipped) else cached.unpacked(values)
-                yield read, digest
+        for some in pool.map(partial(_read_some, screen=screen), chunks):
+            yield from _apart(some)
     except BrokenProcessPool as error:
         raise CorpusError("a reading process died", "read with a single worker") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _apart(some: _Some) -> Iterator[_Read]:
+    """The files that were read together, one by one."""
+    batch, skipped = some
+    rows = Rows(batch)
+    numbers = iter(range(len(rows)))
+    for bad in skipped:
+        if bad is not None:
+            yield bad
+        else:
+            row = next(numbers)
+            yield rows.row(row), batch.slice(row, 1)
 
 
 def _prepare() -> None:
@@ -216,23 +286,28 @@ def _prepare() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
 
 
-def _read_some(
-    entries: Sequence[Entry], screen: Screen | None = None
-) -> list[tuple[list[Any] | Skipped, str]]:
-    """In a process of its own: files as what travels fast."""
-    found = (_read_one(entry, data, screen) for entry, data in contents(entries))
-    return [
-        (cached.packed(item) if isinstance(item, Cut) else item, digest) for item, digest in found
-    ]
+def _read_some(entries: Sequence[Entry], screen: Screen | None = None) -> _Some:
+    """Files as rows; and for each file None if it is a row, or why it was not read."""
+    pieces: list[tuple[Cut, Key]] = []
+    skipped: list[tuple[Skipped, str] | None] = []
+    for entry, data in contents(entries):
+        digest = _digest(data)
+        piece = _read_one(entry, data, screen)
+        if isinstance(piece, Skipped):
+            skipped.append((piece, digest))
+        else:
+            pieces.append((piece, (entry.path, digest, entry.licence)))
+            skipped.append(None)
+    return rows_of(pieces), skipped
 
 
-def _read_one(entry: Entry, data: bytes | str, screen: Screen | None) -> _Read:
+def _read_one(entry: Entry, data: bytes | str, screen: Screen | None) -> Cut | Skipped:
     if isinstance(data, str):
-        return Skipped(entry.path, data), _digest(data)
+        return Skipped(entry.path, data)
     try:
-        return cut(entry.path, data, screen, entry.licence), _digest(data)
+        return cut(entry.path, data, screen, entry.licence)
     except CorpusError as error:
-        return Skipped(entry.path, str(error)), _digest(data)
+        return Skipped(entry.path, str(error))
 
 
 def _nothing(

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fedcode.corpus.deduplicate import deduplicate, without
 from fedcode.corpus.filters import near_duplicates
+from fedcode.corpus.views import chosen, paths
 from fedcode.record import Corpus, Role
 
 
@@ -40,14 +42,14 @@ def split(corpus: Corpus, heldout_every: int | None) -> tuple[Corpus, Corpus]:
     its side whatever happens to the others. Files skipped and duplicates removed are named in the
     training part alone.
     """
-    sides: tuple[list[int], list[int]] = ([], [])
-    for index, file in enumerate(corpus.files):
-        name = f"{corpus.name}/{file.path}".encode()
+    sides = (array("q"), array("q"))
+    for index, path in enumerate(paths(corpus.files)):
+        name = f"{corpus.name}/{path}".encode()
         digest = hashlib.md5(name, usedforsecurity=False).hexdigest()
         out = heldout_every is not None and int(digest, 16) % heldout_every == 0
         sides[out].append(index)
-    train, heldout = (tuple(corpus.files[i] for i in side) for side in sides)
-    rest = replace(corpus, files=train, fingerprint="")
+    train, heldout = (chosen(corpus.files, side) for side in sides)
+    rest = replace(corpus, files=train, known_as="")
     return rest, Corpus(corpus.name, heldout)
 
 

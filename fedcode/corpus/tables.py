@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from fedcode.corpus.views import changed
 from fedcode.errors import CorpusError
 from fedcode.federation import TableColumns
 from fedcode.record import Corpus, Record, SourceFile, UnitId
@@ -74,7 +75,7 @@ def corpus(path: Path, name: str, columns: TableColumns, chosen: Mapping[str, An
     found.sort(key=lambda record: record.unit)
     files = tuple(SourceFile(record.unit, record.tokens, (record,)) for record in found)
     digest = hashlib.sha256(repr(found).encode("utf-8", "surrogatepass")).hexdigest()
-    return Corpus(name, files, fingerprint=digest)
+    return Corpus(name, files, known_as=digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +137,17 @@ class TableLabels:
             found.append(labels.get((record.path, record.name)))
             return max((one for one in found if one is not None), default=None)
 
-        files = tuple(
-            replace(f, records=tuple(replace(r, label=of(r), place=None) for r in f.records))
-            for f in corpus.files
-        )
-        return replace(corpus, files=files)
+        def labelled(_: int, file: SourceFile) -> SourceFile:
+            records = (replace(r, label=of(r), place=None) for r in file.records)
+            return replace(file, records=tuple(records))
+
+        return replace(corpus, files=changed(corpus.files, labelled))
 
     def unmatched(self, corpora: Iterable[Corpus]) -> list[str]:
         """The rows that name no function of ``corpora``, as ``path::name`` or ``path:line``."""
         rest: set[tuple[str, str, Any]] = {*self.labels, *self.lines}
         for corpus in corpora:
-            for r in corpus.records("function"):
+            for r in corpus.stream("function"):
                 for whose in ("", corpus.name):
                     rest.discard((whose, r.path, r.name))
                     if self.lines:
@@ -305,10 +306,8 @@ def _json_lines(path: Path) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        from pyarrow import ArrowException, parquet  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise CorpusError(f"{path} needs pyarrow to be read", "pip install pyarrow") from error
+    from pyarrow import ArrowException, parquet
+
     try:
         file = parquet.ParquetFile(path)
         if file.metadata.num_rows > MOST_ROWS:

@@ -304,12 +304,12 @@ class Bench:
             ledger: in which the accounts of a private arm are open.
             level: where its adaptive clipping starts; None at the beginning.
         """
-        records = self.data.train[name].records()
+        records = self.data.train[name]
         if not arm.private or self.noise is None:
-            train = self.learner.plain(records, self.settings.rounds)
+            train = self.learner.plain(records.records(), self.settings.rounds)
             return UnprotectedMember(name, agreement, train, key_of(self.seed, name))
         policy, filter_ = agreement.policy, self._budget(name, self.noise)
-        private = self.learner.trainer(records, policy, self._randomness(arm, name), level)
+        private = self.learner.trainer(records.each, policy, self._randomness(arm, name), level)
         return Member(
             name,
             self._asset(name),

@@ -77,7 +77,7 @@ def planted(corpus: Corpus, records: Sequence[Record]) -> Corpus:
         SourceFile(path, tuple(t for r in own for t in r.tokens), tuple(own))
         for path, own in by_path.items()
     )
-    return replace(corpus, files=(*corpus.files, *files))
+    return replace(corpus, files=(*corpus.files, *files), known_as=corpus.fingerprint)
 
 
 def _digits(draw: np.random.Generator) -> str:

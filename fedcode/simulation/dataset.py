@@ -128,7 +128,7 @@ def load(
         federation.filters.near,
     )
     for member in splits.train:
-        if not member.records():
+        if not any(member.stream()):
             raise CorpusError(
                 f"{member.name} has nothing to train on that does not stand elsewhere too",
                 "give it more code, or leave it out",
@@ -163,10 +163,11 @@ def sample(corpora: Mapping[str, Corpus], tokens: int) -> list[SourceFile]:
     chosen = []
     for corpus in corpora.values():
         left = tokens // len(corpora)
-        for file in sorted(corpus.files, key=lambda f: (len(f.tokens), f.path))[::-1][::3]:
-            if len(file.tokens) <= left:
-                chosen.append(file)
-                left -= len(file.tokens)
+        sizes = sorted((len(f.tokens), f.path, i) for i, f in enumerate(corpus.files))
+        for size, _, index in sizes[::-1][::3]:
+            if size <= left:
+                chosen.append(corpus.files[index])
+                left -= size
     return chosen
 
 

@@ -165,7 +165,7 @@ def _organization(
     return {
         **named,
         "files": len(corpus.files),
-        "records": len(corpus.records()),
+        "records": sum(1 for _ in corpus.stream()),
         "lexer_tokens": corpus.lexer_tokens,
         "fingerprint": corpus.fingerprint,
         "local": {
@@ -173,15 +173,15 @@ def _organization(
             "skipped": [{"path": s.path, "reason": s.reason} for s in corpus.skipped],
             "taken": corpus.taken_by(),
             "languages": _languages(corpus),
-            "labelled": sum(record.label is not None for record in corpus.records()),
-            "defective": sum(record.label == 1 for record in corpus.records()),
+            "labelled": sum(record.label is not None for record in corpus.stream()),
+            "defective": sum(record.label == 1 for record in corpus.stream()),
         },
     }
 
 
 def _languages(corpus: Corpus) -> dict[str, int]:
     """Records by language, the most first; those of no known one are left out."""
-    found = Counter(record.language for record in corpus.records() if record.language)
+    found = Counter(record.language for record in corpus.stream() if record.language)
     return dict(found.most_common())
 
 

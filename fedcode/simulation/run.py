@@ -27,7 +27,7 @@ from fedcode.federation import OWN, Federation, TaskSettings, check
 from fedcode.folders import holds_something
 from fedcode.privacy.calibration import Calibration
 from fedcode.privacy.policy import check_population
-from fedcode.record import Corpus, units
+from fedcode.record import Corpus, population
 from fedcode.report.html import render
 from fedcode.rounds.optimizer import flower_strategy
 from fedcode.simulation import data_tests, results
@@ -218,11 +218,11 @@ def check_labelled(federation: Federation, data: Dataset) -> None:
     if all(labels_of(task.name) == "none" for task in federation.tasks):
         return
     for name, corpus in data.train.items():
-        if all(record.label is None for record in corpus.records()):
+        if all(record.label is None for record in corpus.stream()):
             raise CorpusError(
                 f"no function of {name} is labelled", "do the table's paths start at its root?"
             )
-    found = {r.label for corpus in data.unseen.values() for r in corpus.records()}
+    found = {r.label for corpus in data.unseen.values() for r in corpus.stream()}
     if data.unseen and not {0, 1} <= found:
         raise CorpusError(
             "what is unseen is not labelled with both defective and sound functions",
@@ -241,11 +241,11 @@ def _network(task: TaskSettings, public: Corpus) -> dict[str, tuple[int, ...]]:
 def _population(federation: Federation, data: Dataset) -> dict[str, int]:
     """Every member's number of privacy units; refuses what cannot be private with so many."""
     privacy = federation.privacy
-    found = {name: len(units(c.records(), privacy.unit)) for name, c in data.train.items()}
-    for name, population in found.items():
+    found = {name: population(c.stream(), privacy.unit) for name, c in data.train.items()}
+    for name, members in found.items():
         for task in federation.tasks:
             rate = task.training.sampling_rate
-            check_population(population, privacy.delta, rate, privacy.unit, name)
+            check_population(members, privacy.delta, rate, privacy.unit, name)
     return found
 
 

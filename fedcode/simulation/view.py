@@ -79,7 +79,7 @@ class View:
             federation: what they take part in.
             population: every member's number of units; none without privacy.
         """
-        records = sum(len(c.records()) for c in whole.values())
+        records = sum(1 for c in whole.values() for _ in c.stream())
         tokens = sum(c.lexer_tokens for c in whole.values())
         skipped = sum(len(c.skipped) for c in whole.values())
         left_out = f", {skipped} files left out (named in the report)" if skipped else ""

@@ -5,18 +5,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcode.record import PrivacyUnit, Record, units
+from fedcode.record import PrivacyUnit, Record, owner_of
 from fedcode.task import Losses
 
 E = TypeVar("E")
 B = TypeVar("B")
+
+_ENCODED = 1024
+"""Records that become examples at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,24 @@ def passes(ordered: Sequence[Sequence[E]], size: int) -> int:
 
 
 def examples_by_unit(
-    task: Losses[E, B], records: Sequence[Record], unit: PrivacyUnit
+    task: Losses[E, B], records: Iterable[Record], unit: PrivacyUnit
 ) -> list[Sequence[E]]:
-    """The examples of each unit that has any."""
+    """The examples of each unit that has any.
+
+    Records that are in no list become examples a few at a time, and no more of them are in memory.
+    """
     if unit is PrivacyUnit.FUNCTION:
-        return [(example,) for example in task.examples(records)]
-    found = (task.examples(own) for own in units(records, unit))
-    return [examples for examples in found if len(examples)]
+        parts = [records] if isinstance(records, Sequence) else _parts(records)
+        return [(example,) for part in parts for example in task.examples(part)]
+    found: dict[str, list[E]] = {}
+    for owner, own in groupby(records, lambda record: owner_of(record, unit)):
+        found.setdefault(owner, []).extend(task.examples(list(own)))
+    return [examples for examples in found.values() if examples]
+
+
+def _parts(records: Iterable[Record]) -> Iterator[list[Record]]:
+    left = iter(records)
+    return iter(lambda: list(islice(left, _ENCODED)), [])
 
 
 def shuffled_batches(

@@ -7,7 +7,7 @@ As a gradient counts have the other sign: what is descended is -<counts, weights
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class CountTrainer:
     def __init__(
         self,
         task: CountTask,
-        records: Sequence[Record],
+        records: Iterable[Record],
         settings: TrainingSettings,
         policy: PrivacyPolicy,
         noise: NoiseOf,

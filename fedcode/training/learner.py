@@ -7,7 +7,7 @@ What differs between tasks with gradients and tasks with counts ends here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +31,7 @@ class PrivateLearner(Protocol):
 
     def trainer(
         self,
-        records: Sequence[Record],
+        records: Iterable[Record],
         policy: PrivacyPolicy,
         noise: NoiseOf,
         level: float | None = None,
@@ -59,7 +59,7 @@ class PrivateGradients:
 
     def trainer(
         self,
-        records: Sequence[Record],
+        records: Iterable[Record],
         policy: PrivacyPolicy,
         noise: NoiseOf,
         level: float | None = None,
@@ -87,7 +87,7 @@ class PrivateCounts:
 
     def trainer(
         self,
-        records: Sequence[Record],
+        records: Iterable[Record],
         policy: PrivacyPolicy,
         noise: NoiseOf,
         level: float | None = None,

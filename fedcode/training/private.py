@@ -10,7 +10,7 @@ paid for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -233,7 +233,7 @@ class PrivateTrainer(Generic[E, B]):
         self,
         task: Losses[E, B],
         network: PrivateNetwork,
-        records: Sequence[Record],
+        records: Iterable[Record],
         settings: TrainingSettings,
         policy: PrivacyPolicy,
         noise: NoiseOf,

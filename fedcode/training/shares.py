@@ -8,7 +8,7 @@ Whole units are dealt, and each is clipped by one rank. The sums meet on rank 0.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -128,7 +128,7 @@ class Share(Generic[E, B]):
         """The same, as this rank stores them."""
         return stored(self._network.model)
 
-    def agree(self, records: Sequence[Record]) -> None:
+    def agree(self, records: Iterable[Record]) -> None:
         """Whether all ranks train the same, before anything else.
 
         Raises:
@@ -225,7 +225,7 @@ class Share(Generic[E, B]):
         if self._ranks.size > 1:
             self._ranks.order(numbers)
 
-    def _fingerprint(self, records: Sequence[Record]) -> bytes:
+    def _fingerprint(self, records: Iterable[Record]) -> bytes:
         """SHA-256 over all that the ranks must have in common; it stays among them."""
         model = self._network.model
         lengths = [[self._task.length(example) for example in unit] for unit in self._units]

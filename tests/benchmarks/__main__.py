@@ -19,6 +19,7 @@ from tests.benchmarks import (
     ingest,
     labels,
     ledger,
+    memory,
     network,
     privacy,
     quality,
@@ -33,6 +34,7 @@ from tests.benchmarks.figure import Figure
 AREAS = {
     "corpus": corpus.figures,
     "ingest": ingest.figures,
+    "memory": memory.figures,
     "labels": labels.figures,
     "filters": filters.figures,
     "defects": defects.figures,

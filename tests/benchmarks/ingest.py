@@ -17,10 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fedcode.corpus.cache import unpacked
 from fedcode.corpus.reading import _AT_ONCE, _prepare, _read_some
 from fedcode.corpus.sources import Entry
-from fedcode.record import Skipped
+from fedcode.corpus.store import Rows, Writer
 from tests.benchmarks.figure import Figure, at_least
 
 MANY = 8_000_000  # bytes of each language
@@ -82,11 +81,13 @@ def _speeds(pool: ProcessPoolExecutor, name: str, entries: list[Entry]) -> list[
     speeds, rates, efforts = [], [], []
     for _ in range(TIMES + 1):
         start = time.perf_counter()
-        functions, processor = 0, 0.0
+        functions, processor, writer = 0, 0.0, Writer(None)
         for results, effort in pool.map(_timed, chunks):
             processor += effort
-            pieces = [unpacked(item) for item, _ in results if not isinstance(item, Skipped)]
-            functions += sum(len(piece.functions) for piece in pieces)
+            rows = Rows(results[0])
+            for number in range(len(rows)):  # as the process does that collects what is read
+                writer.add(rows.batch.slice(number, 1), rows.row(number).tokens)
+            functions += rows.functions
         taken = time.perf_counter() - start
         speeds.append(functions / taken)
         rates.append(size / taken)

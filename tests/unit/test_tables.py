@@ -4,10 +4,10 @@
 
 import gzip
 import json
-import sys
-from types import ModuleType, SimpleNamespace
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from fedcode.corpus import tables
 from fedcode.corpus.files import parse
@@ -148,28 +148,38 @@ def test_huge_tables_are_refused_in_time(tmp_path, monkeypatch, name, most) -> N
         list(rows(path))
 
 
-def test_parquet_needs_pyarrow_and_says_so(tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CorpusError, match="needs pyarrow"):
-        list(rows(tmp_path / "t.parquet"))
+def test_parquet_is_read_by_batches(tmp_path) -> None:
+    columns = {
+        "path": ["a.py", "b.py", "a.py"],
+        "name": ["f", "f", "ü"],
+        "label": pa.array([1, 0, 7], pa.int8()),
+        "loc": pa.array([3, None, 2**40], pa.int64()),
+        "churn": pa.array([0.5, 1e300, None], pa.float64()),
+        "tree": [["c:x", "f:if"], [], ["d:\n"]],
+    }
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table(columns), path, row_group_size=2)
+    assert [dict(row) for row in rows(path)] == pa.table(columns).to_pylist()
+    wanted = TableColumns(path="path", lines="loc", ast="tree", features=("churn",))
+    found = corpus(path, "x", wanted, {"path": "a.py"}).records()
+    assert [(r.name, r.label, r.lines, r.ast) for r in found] == [
+        ("f", 1, 3, ("c:x", "f:if")),
+        ("ü", 1, 2**40, ("d:\n",)),
+    ]
+    assert [r.features for r in found] == [(("churn", 0.5),), (("churn", 0.0),)]
 
 
-def test_parquet_is_read_by_batches(tmp_path, monkeypatch) -> None:
-    class File:
-        def __init__(self, path):
-            self.metadata = SimpleNamespace(num_rows=2)
-
-        def iter_batches(self):
-            for name in "fg":
-                row = {"path": "a.py", "name": name, "label": 1}
-                yield SimpleNamespace(to_pylist=lambda row=row: [row])
-
-    module = ModuleType("pyarrow")
-    module.ArrowException = type("ArrowException", (Exception,), {})
-    module.parquet = SimpleNamespace(ParquetFile=File)
-    monkeypatch.setitem(sys.modules, "pyarrow", module)
-    found = corpus(tmp_path / "t.parquet", "x", SIMPLE, {}).records()
-    assert [r.name for r in found] == ["f", "g"]
+def test_parquet_that_is_damaged_or_too_long_is_refused(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"path": ["a.py"] * 5}), path)
+    monkeypatch.setattr(tables, "MOST_ROWS", 4)
+    with pytest.raises(CorpusError, match="is too large"):
+        list(rows(path))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorpusError, match="cannot be read as a table"):
+        list(rows(path))
+    with pytest.raises(CorpusError, match="cannot be read as a table"):
+        list(rows(tmp_path / "absent.parquet"))
 
 
 CODE = "def f(a):\n    return a\n\n\nclass C:\n    def g(self):\n        x = 1\n        return x\n"

@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 
 from fedcode.errors import ConfigError
-from fedcode.record import PrivacyUnit, Record, SourceFile, UnitId, fingerprint, units
+from fedcode.record import (
+    Corpus,
+    PrivacyUnit,
+    Record,
+    SourceFile,
+    UnitId,
+    fingerprint,
+    population,
+    units,
+)
+from fedcode.training import batches
 
 
 def record(path, name, author="", repository=""):
@@ -34,6 +44,32 @@ RECORDS = [
 )
 def test_units_stand_in_the_order_of_their_first_records(unit, groups) -> None:
     assert units(RECORDS, unit) == [tuple(RECORDS[i] for i in group) for group in groups]
+
+
+@pytest.mark.parametrize("unit", PrivacyUnit)
+@pytest.mark.parametrize("together", [1, 3, 1024])
+def test_examples_are_made_of_a_few_records_at_a_time(unit, together, monkeypatch) -> None:
+    class Names:
+        """Makes an example of every record but one."""
+
+        def __init__(self) -> None:
+            self.most = 0
+
+        def examples(self, records):
+            self.most = max(self.most, len(records))
+            return [r.unit for r in records if r.name != "g"]
+
+    monkeypatch.setattr(batches, "_ENCODED", together)
+    records = [*RECORDS, record("d.py", "g", "3", "d")]
+    files = tuple(SourceFile(r.path, r.tokens, (r,)) for r in records)
+    for given in (records, Corpus("o", files).each):
+        task = Names()
+        found = batches.examples_by_unit(task, given, unit)
+        whole = [[r.unit for r in own if r.name != "g"] for own in units(records, unit)]
+        assert list(map(list, found)) == [one for one in whole if one]
+        bounded = unit is PrivacyUnit.FUNCTION and given is not records
+        assert not bounded or task.most <= together
+    assert population(Corpus("o", files).each, unit) == len(units(records, unit))
 
 
 def test_an_unknown_author_is_nobodys_unit() -> None:

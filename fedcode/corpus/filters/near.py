@@ -10,16 +10,17 @@ those that meet in a band of a hash table. In memory are these numbers, not the 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcode.record import Corpus, Record, SourceFile, Taken
+from fedcode.corpus.views import changed
+from fedcode.record import Corpus, Record, SourceFile, Taken, UnitId
 
 FILTER = "near_duplicates"
 
@@ -54,21 +55,20 @@ def near_duplicates(corpora: Sequence[Corpus], similarity: float | None) -> list
 
 
 def _less(corpus: Corpus, known: _Index) -> Corpus:
-    long = [r for r in corpus.records("function") if len(r.tokens) >= FEWEST]
-    near = list(known.meeting(long))
+    long = (r for r in corpus.stream("function") if len(r.tokens) >= FEWEST)
+    near = {r.unit: Taken(r.path, FILTER, r.name, "similar") for r in known.meeting(long)}
     if not near:
         return corpus
-    gone = {record.unit for record in near}
     return replace(
         corpus,
-        files=tuple(_without(file, gone) for file in corpus.files),
+        files=changed(corpus.files, lambda _, file: _without(file, near)),
         duplicates=corpus.duplicates + len(near),
-        taken=(*corpus.taken, *(Taken(r.path, FILTER, r.name, "similar") for r in near)),
-        fingerprint="",
+        taken=(*corpus.taken, *near.values()),
+        known_as="",
     )
 
 
-def _without(file: SourceFile, gone: Set[str]) -> SourceFile:
+def _without(file: SourceFile, gone: Collection[UnitId]) -> SourceFile:
     kept = tuple(record for record in file.records if record.unit not in gone)
     return file if len(kept) == len(file.records) else replace(file, records=kept)
 
@@ -85,10 +85,9 @@ class _Index:
         self._made = partial(MinHash, permutations=self._permutations, scheme="affine32")
         self._known: list[NDArray[np.uint32]] = []
 
-    def meeting(self, records: Sequence[Record]) -> Iterator[Record]:
+    def meeting(self, records: Iterator[Record]) -> Iterator[Record]:
         """Those that an earlier one is near to; the others are known from now on."""
-        for begin in range(0, len(records), _AT_ONCE):
-            some = records[begin : begin + _AT_ONCE]
+        while some := list(islice(records, _AT_ONCE)):
             numbers = signatures([record.tokens for record in some], self._permutations)
             for record, own in zip(some, numbers, strict=True):
                 if self._meets(own):
