@@ -18,6 +18,7 @@ from fedcode.corpus import (
     without,
     without_refused,
 )
+from fedcode.corpus.filters.near import FILTER as NEAR
 from fedcode.corpus.labels import Labeller, later_than, of_history
 from fedcode.errors import CorpusError
 from fedcode.federation import OWN, TABLE, Federation, OrganizationSettings
@@ -76,7 +77,8 @@ def load(
         known: pass over organizations of which only their own agents know the source.
 
     Returns:
-        The data, and each organization as it was read.
+        The data, and each organization as it was read, with what was then removed of it: its
+        ``duplicates`` are records that equal others of the federation, and near ones are ``taken``.
 
     Raises:
         ConfigError: a source is not known here.
@@ -133,6 +135,9 @@ def load(
                 f"{member.name} has nothing to train on that does not stand elsewhere too",
                 "give it more code, or leave it out",
             )
+    parts = [*splits.train, *splits.heldout, *splits.validation, *splits.unseen]
+    for name, corpus in whole.items():
+        whole[name] = _with_removed(corpus, [part for part in parts if part.name == name])
     heldout = _by_name(splits.heldout)
     if federation.labels.kind == "history" and federation.labels.later is not None:
         trained = [*splits.train, splits.public]
@@ -148,6 +153,13 @@ def load(
         unseen=_by_name(splits.unseen),
     )
     return data, whole
+
+
+def _with_removed(corpus: Corpus, parts: Sequence[Corpus]) -> Corpus:
+    """``corpus`` with what its parts lost as duplicates and as near ones."""
+    near = [one for part in parts for one in part.taken if one.filter == NEAR]
+    equal = sum(part.duplicates for part in parts) - len(near)
+    return replace(corpus, duplicates=equal, taken=(*corpus.taken, *near))
 
 
 def _table(

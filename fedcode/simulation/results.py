@@ -42,7 +42,8 @@ def assemble(
         federation: the whole file.
         private: whether members trained under differential privacy.
         calibration: None without privacy.
-        whole: every organization as it was read; None of one whose code nobody here knows.
+        whole: every organization as it was read, with what was then removed; None of one whose code
+            nobody here knows.
         population: members' privacy units.
         jobs: the arms.
         done: what they have found, by the jobs' names.

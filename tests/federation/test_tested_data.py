@@ -81,7 +81,7 @@ def test_what_is_measured_on_is_not_in_what_is_trained_on(tmp_path) -> None:
     federation = load(write_federation(tmp_path))
     data, _ = load_data(federation, 1)
     both = data.unseen["gamma"]
-    leaking = replace(data, train=data.train | {"beta": replace(both, name="beta", fingerprint="")})
+    leaking = replace(data, train=data.train | {"beta": replace(both, name="beta", known_as="")})
     with pytest.raises(CorpusError, match="beta fails the data test leakage"):
         data_tests.examine(federation, leaking, None)
 
@@ -90,3 +90,26 @@ def test_what_all_parties_know_holds_no_thresholds_of_ours(tmp_path) -> None:
     federation = load(write_federation(tmp_path, extra=STRICT))
     assert federation.data_tests.most_common == 0.01
     assert federation.published().data_tests == SimulatedDataTests()
+
+
+LONG = "def copied(rows):\n" + "".join(f"    rows[{i}] = rows[{i + 1}] * {i}\n" for i in range(40))
+
+
+def test_what_was_removed_as_a_duplicate_is_told_of_its_organization(tmp_path) -> None:
+    path = write_federation(tmp_path)
+    before = load_data(load(path), 1)[1]
+    near = LONG.replace("rows[7] = ", "rows[7] += ")
+    (tmp_path / "gamma" / "equal.py").write_text(f"x = 1\n\n\n{LONG}", encoding="utf-8")
+    (tmp_path / "alpha" / "equal.py").write_text(f"y = 2\n\n\n{LONG}", encoding="utf-8")
+    (tmp_path / "beta" / "near.py").write_text(f"z = 3\n\n\n{near}", encoding="utf-8")
+    _, whole = load_data(load(path), 1)
+
+    def removed(corpora, name):
+        return corpora[name].duplicates, corpora[name].taken_by().get("near_duplicates", 0)
+
+    gone = {
+        name: tuple(b - a for a, b in zip(removed(before, name), removed(whole, name), strict=True))
+        for name in whole
+    }
+    assert gone == {"alpha": (1, 0), "beta": (0, 1), "delta": (0, 0), "gamma": (0, 0)}
+    assert len(whole["alpha"].records()) == len(before["alpha"].records()) + 2, "as it was read"
