@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import numpy as np
 import pytest
+from datasketch import MinHash, MinHashLSH
 
 from fedcode.corpus import near_duplicates, parse
+from fedcode.corpus.filters import near
 from fedcode.corpus.filters.near import FEWEST, NUMBERS, RUN, _bands, signatures
 from fedcode.record import Corpus
 
@@ -68,6 +71,41 @@ def test_another_similarity_takes_another_number():
     both = corpus("a", a=function("f", lines), b=function("g", half))
     assert names(near_duplicates([both], 0.85)[0]) == ["f", "g"]
     assert names(near_duplicates([both], 0.3)[0]) == ["f"]
+
+
+def by_datasketch(corpora, similarity):
+    """Names that stay, by datasketch's own table of bands, one function after another."""
+    bands, rows = _bands(similarity)
+    table = MinHashLSH(num_perm=NUMBERS, params=(bands, rows))
+    made = partial(MinHash, num_perm=NUMBERS, scheme="affine32")
+    permutations, known, stay = made().permutations, [], []
+    for record in (r for one in corpora for r in one.records("function")):
+        (own,) = signatures([record.tokens], permutations)
+        asked = made(hashvalues=own, permutations=permutations)
+        alike = [np.count_nonzero(known[i] == own) for i in table.query(asked)]
+        if max(alike, default=0) < similarity * NUMBERS:
+            table.insert(len(known), asked)
+            known.append(own)
+            stay.append(record.name)
+    return stay
+
+
+@pytest.mark.parametrize("similarity", [0.3, 0.6, 0.85, 0.95])
+@pytest.mark.parametrize("in_memory", [1, 1 << 25])
+def test_what_stays_is_what_datasketch_says(similarity, in_memory, monkeypatch):
+    monkeypatch.setattr(near, "_IN_MEMORY", in_memory)
+    draw, lines = random.Random(9), [body(seed, 240) for seed in range(4)]
+    texts = []
+    for number in range(120):
+        own = list(draw.choice(lines))
+        for _ in range(draw.choice((0, 1, 2, 4, 9, 30))):
+            own[draw.randrange(len(own))] = f"v{draw.randint(0, 500)} = other"
+        texts.append(function(f"f{number:03}", own))
+    corpora = [corpus("a", a="\n".join(texts[:70])), corpus("b", b="\n".join(texts[70:]))]
+    found = near_duplicates(corpora, similarity)
+    wanted = by_datasketch(corpora, similarity)
+    assert [name for one in found for name in names(one)] == wanted
+    assert 4 <= len(wanted) < 110
 
 
 def jaccard(a, b):

@@ -4,17 +4,20 @@
 
 Two functions are compared by their runs of five tokens, each counted once: J is what they have in
 common over what they have together. It is estimated from 128 numbers of each function, and only of
-those that meet in a band of a hash table. In memory are these numbers, not the tokens.
+those that meet in a band of a hash table. In memory are the bands' digests, some hundred bytes of a
+function; the numbers lie in a file without a name where they are many, and the tokens nowhere.
 """
 
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from itertools import chain, islice
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +37,9 @@ NUMBERS = 128
 _MOST_KNOWN = 500_000
 _FACTOR = np.uint32(0x9E3779B1)
 _AT_ONCE = 64
+_WIDE_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_IN_MEMORY = 1 << 22
+"""Bytes of functions' numbers, before they go to a file."""
 
 
 def near_duplicates(corpora: Sequence[Corpus], similarity: float | None) -> list[Corpus]:
@@ -50,20 +56,34 @@ def near_duplicates(corpora: Sequence[Corpus], similarity: float | None) -> list
     """
     if similarity is None:
         return list(corpora)
-    known = _Index(similarity)
-    return [_less(corpus, known) for corpus in corpora]
+    with _Functions(similarity) as functions:
+        lengths = [functions.add(_long(corpus)) for corpus in corpora]
+        near = functions.near()
+    ends = np.cumsum(lengths)
+    return [
+        _less(corpus, near[end - length : end])
+        for corpus, length, end in zip(corpora, lengths, ends, strict=True)
+    ]
 
 
-def _less(corpus: Corpus, known: _Index) -> Corpus:
-    long = (r for r in corpus.stream("function") if len(r.tokens) >= FEWEST)
-    near = {r.unit: Taken(r.path, FILTER, r.name, "similar") for r in known.meeting(long)}
-    if not near:
+def _long(corpus: Corpus) -> Iterator[Record]:
+    return (r for r in corpus.stream("function") if len(r.tokens) >= FEWEST)
+
+
+def _less(corpus: Corpus, near: bytes) -> Corpus:
+    """A corpus without those of its long functions that a byte of ``near`` says go."""
+    if not any(near):
         return corpus
+    gone = {
+        r.unit: Taken(r.path, FILTER, r.name, "similar")
+        for r, goes in zip(_long(corpus), near, strict=True)
+        if goes
+    }
     return replace(
         corpus,
-        files=changed(corpus.files, lambda _, file: _without(file, near)),
-        duplicates=corpus.duplicates + len(near),
-        taken=(*corpus.taken, *near.values()),
+        files=changed(corpus.files, lambda _, file: _without(file, gone)),
+        duplicates=corpus.duplicates + len(gone),
+        taken=(*corpus.taken, *gone.values()),
         known_as="",
     )
 
@@ -73,34 +93,75 @@ def _without(file: SourceFile, gone: Collection[UnitId]) -> SourceFile:
     return file if len(kept) == len(file.records) else replace(file, records=kept)
 
 
-class _Index:
-    """The functions before, by their bands."""
+class _Functions:
+    """Functions in their order, by what tells which are near. To be entered."""
 
     def __init__(self, similarity: float) -> None:
-        from datasketch import MinHash, MinHashLSH
+        from datasketch import MinHash
 
         self._least = similarity * NUMBERS
-        self._lsh: Any = MinHashLSH(num_perm=NUMBERS, params=_bands(similarity))
+        self._bands, self._rows = _bands(similarity)
         self._permutations = MinHash(num_perm=NUMBERS, scheme="affine32").permutations
-        self._made = partial(MinHash, permutations=self._permutations, scheme="affine32")
-        self._known: list[NDArray[np.uint32]] = []
+        self._numbers = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  closed at the end
+        self._digests = array("Q")
 
-    def meeting(self, records: Iterator[Record]) -> Iterator[Record]:
-        """Those that an earlier one is near to; the others are known from now on."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._numbers.close()
+
+    def add(self, records: Iterator[Record]) -> int:
+        """The next functions; so many they are."""
+        before = len(self._digests)
         while some := list(islice(records, _AT_ONCE)):
             numbers = signatures([record.tokens for record in some], self._permutations)
-            for record, own in zip(some, numbers, strict=True):
-                if self._meets(own):
-                    yield record
+            self._numbers.write(numbers.tobytes())
+            self._digests.frombytes(_digests_of(numbers, self._bands, self._rows).tobytes())
+        return (len(self._digests) - before) // self._bands
 
-    def _meets(self, own: NDArray[np.uint32]) -> bool:
-        asked = self._made(hashvalues=own)
-        for key in self._lsh.query(asked):
-            if np.count_nonzero(self._known[key] == own) >= self._least:
-                return True
-        self._lsh.insert(len(self._known), asked, check_duplication=False)
-        self._known.append(own)
-        return False
+    def near(self) -> bytes:
+        """Of each function whether it is near to one before it that stays."""
+        digests = np.frombuffer(self._digests, np.uint64).reshape(-1, self._bands)
+        places = np.column_stack([_meeting(digests[:, band]) for band in range(self._bands)])
+        near = bytearray(len(digests))
+        stay: dict[tuple[int, int], list[int]] = {}
+        for one in np.flatnonzero((places >= 0).any(axis=1)).tolist():
+            met = [(band, place) for band, place in enumerate(places[one].tolist()) if place >= 0]
+            own = self._of(one)
+            others = dict.fromkeys(chain.from_iterable(stay.get(place, ()) for place in met))
+            near[one] = any(np.count_nonzero(self._of(o) == own) >= self._least for o in others)
+            if not near[one]:
+                for place in met:
+                    stay.setdefault(place, []).append(one)
+        return bytes(near)
+
+    def _of(self, function: int) -> NDArray[np.uint32]:
+        size = NUMBERS * np.dtype(np.uint32).itemsize
+        self._numbers.seek(function * size)
+        return np.frombuffer(self._numbers.read(size), np.uint32)
+
+
+def _digests_of(numbers: NDArray[np.uint32], bands: int, rows: int) -> NDArray[np.uint64]:
+    """A digest of each band of each function, shape (functions, bands)."""
+    cut = numbers[:, : bands * rows].reshape(len(numbers), bands, rows).astype(np.uint64)
+    mixed = np.zeros((len(numbers), bands), np.uint64)
+    for row in range(rows):
+        mixed = (mixed ^ cut[:, :, row]) * _WIDE_FACTOR
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _meeting(digests: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """For each function the place in a band where it meets another one; -1 for none."""
+    order = np.argsort(digests, kind="stable")
+    ascending = digests[order]
+    same = np.zeros(len(digests) + 1, np.bool_)
+    same[1:-1] = ascending[1:] == ascending[:-1]
+    meets = same[1:] | same[:-1]
+    found = np.full(len(digests), -1, np.int32)
+    found[order] = np.where(meets, np.cumsum(~same[:-1]), -1)
+    return found
 
 
 def signatures(
