@@ -166,10 +166,12 @@ class Snapshots:
     Args:
         folder: where they are kept, for us alone.
         settings: of the tests.
+        noting: whether what passes is a snapshot that later ones are compared with; whoever only
+            looks changes nothing.
     """
 
-    def __init__(self, folder: Path, settings: AgentDataTests) -> None:
-        self._folder, self.settings = folder, settings
+    def __init__(self, folder: Path, settings: AgentDataTests, *, noting: bool = True) -> None:
+        self._folder, self.settings, self.noting = folder, settings, noting
 
     @property
     def history(self) -> Path:
@@ -177,7 +179,7 @@ class Snapshots:
         return self._folder / "accepted.jsonl"
 
     def test(self, subject: Subject, profile: Profile, leaked: int, labels: Labels) -> Snapshot:
-        """Tests all that would be trained on; what passes is accepted by that.
+        """Tests all that would be trained on; what passes is accepted by that, where it is noted.
 
         Args:
             subject: what it is a snapshot of.
@@ -191,7 +193,7 @@ class Snapshots:
         self._make()
         write_json(self._folder / "found" / f"{subject.key}.json", snapshot.plain())
         if not snapshot.failing:
-            if not past or past[-1].digest != profile.digest:
+            if self.noting and (not past or past[-1].digest != profile.digest):
                 first = "" if past else "the first snapshot: "
                 self._append(snapshot, (), f"{first}{_PASSED}")
                 event(logger, "data accepted", digest=profile.digest[:12], why=_PASSED)
@@ -250,8 +252,10 @@ class Snapshots:
             ConfigError: no reason is given, or there is no such test.
             RunError: nothing of that fails, or it is accepted already.
         """
-        if not because.strip() or not because.isprintable():
-            raise ConfigError("there is no reason", f'{ACCEPT} --because "…", on one line')
+        if not because.strip():
+            raise ConfigError("there is no reason", f'{ACCEPT} --because "…"')
+        if not because.isprintable():
+            raise ConfigError("the reason has more than one line", f'{ACCEPT} --because "…"')
         unknown = sorted(set(tests) - set(DATA_TESTS))
         if unknown:
             raise ConfigError(
@@ -263,6 +267,9 @@ class Snapshots:
             if named:
                 self._append(snapshot, tuple(named), because)
                 done.append((snapshot, [str(one) for one in named]))
+        waiting = sorted({test for one in self.latest() for test in self.missing(one)})
+        if not done and waiting:
+            raise RunError(f"{', '.join(tests)} did not fail", f"what waits: {', '.join(waiting)}")
         if not done:
             raise RunError(
                 "nothing waits to be accepted", "`fedcode-client data` says what is tested"

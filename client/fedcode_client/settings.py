@@ -84,8 +84,8 @@ local = 0             # port of health and metrics, on 127.0.0.1; 0 for any that
 # and export (CSV with columns key and type). docs/histories.md.
 # [fixes]
 # patterns = ["^Mends "]
-# other = ["\\[noise\\]"]
-# issues = "PROJ-\\d+"
+# other = ['\\[noise\\]']
+# issues = 'PROJ-\\d+'
 # tracker = "/srv/issues.csv"
 
 # What must not be trained on: all filters are on, and docs/filters.md says what each of them takes.

@@ -258,9 +258,11 @@ def _drift(
             if enough:
                 values = [known(a[name], b[name]) for a, b in learned]
                 most = max(settings.floor * most, fmean(values) + 3 * stdev(values))
-            found.append((value, max(most, chance), f"{measure} of {name}"))
-    value, threshold, what = max(found, key=lambda one: one[0] / one[1])
-    how = "learned from accepted snapshots" if enough else "the usual one"
+            how = "learned from accepted snapshots" if enough else "the usual one"
+            if chance > most:
+                how += ", raised to what chance gives in so little data"
+            found.append((value, max(most, chance), f"{measure} of {name}", how))
+    value, threshold, what, how = max(found, key=lambda one: one[0] / one[1])
     said = f"{what} is {value:.3f} against the last accepted snapshot; the threshold is {how}"
     return _judged(test, value, threshold, said)
 

@@ -106,9 +106,10 @@ def later_than(source: str, settings: HistoryLabelSettings) -> str:
     at, later = revisions.revision(place), f"{revisions.folder_of(place)}@{settings.later}"
     missing = at.moment + settings.horizon_days * past.DAY - revisions.revision(later).moment
     if missing > 0:
+        days = math.ceil(missing / past.DAY)
         raise CorpusError(
-            f"labels.later lies {math.ceil(missing / past.DAY)} days before what follows {source} "
-            "is over",
+            f"labels.later, {settings.later}, is {days} days too early for {source}: what follows "
+            f"in {settings.horizon_days} days is not over by then",
             "name a later date there, or earlier ones for the members",
         )
     return f"{scheme}:{later}"

@@ -63,6 +63,8 @@ def revision(place: str) -> Revision:
     if not git.is_repository(root):
         what = "is no git repository" if folder.is_dir() else "is not there"
         raise CorpusError(f"{folder} {what}", "name one: git:DIR; of other folders write path:DIR")
+    if place != str(folder) and place.endswith("@"):
+        raise CorpusError(f"{place} names no revision after the @", "git:DIR reads the last commit")
     if not _DATE.fullmatch(at):
         found = git.checked_out(root, at or "HEAD")
         if found is None:

@@ -51,6 +51,8 @@ def rows(path: Path) -> Iterator[Row]:
             yield from _json_lines(path)
         else:
             raise CorpusError(f"{path} is not a table that is known", f"name one of {_FORMS}")
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path} is not there", "is the table's path right?") from error
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{path} cannot be read as a table", "is it damaged?") from error
 

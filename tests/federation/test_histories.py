@@ -148,8 +148,8 @@ def test_where_all_is_mended_nothing_is_left_to_learn(folder) -> None:
     ("labels", "at", "message"),
     [
         ("", "@2020-09-01", "ends 44 days before what follows is known"),
-        ('later = "2020-02-01"\n', "", "labels.later lies 73 days before"),
-        ('[labels.fixes]\nissues = "A"\ntracker = "no.csv"\n', "", "no.csv cannot be read"),
+        ('later = "2020-02-01"\n', "", "labels.later, 2020-02-01, is 73 days too early"),
+        ('[labels.fixes]\nissues = "A"\ntracker = "no.csv"\n', "", "no.csv is not there"),
     ],
 )
 def test_what_cannot_be_labelled_is_said_in_a_line(folder, labels, at, message) -> None:

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
 from small import write_federation
 from test_own_code import program
 
+from fedcode.strict import parsed
 from fedcode_client.home import Home
+from fedcode_client.settings import TOML, ClientSettings
 from fedcode_client.up import Process
 
 
@@ -45,7 +48,7 @@ def test_before_any_test_there_is_nothing_to_show(home) -> None:
     assert "hint: fedcode-client data RUN" in err
 
 
-def test_what_passes_is_shown_and_accepted(base, home) -> None:
+def test_what_passes_is_shown(base, home) -> None:
     line = f"fedcode-client data {base / 'federation.toml'} alpha --home {home}"
     code, out, err = program(line)
     assert (code, err) == (0, "")
@@ -105,3 +108,9 @@ def test_the_agents_own_process_tests_what_it_reads(base, home) -> None:
     assert ours.snapshots.settings.off == ("schema",)
     assert ours.snapshots.history == found.data / "accepted.jsonl"
     assert Process._own(given) is ours, "it is read once"
+
+
+def test_what_a_new_home_says_can_be_set_can_be(home) -> None:
+    lines = TOML.splitlines()
+    set_ = [line.removeprefix("# ") for line in lines if re.match(r"# (\[|\w+ = )", line)]
+    parsed(ClientSettings, "\n".join(set_), "client.toml")

@@ -936,7 +936,7 @@ def test_a_signing_key_that_is_missing_is_told_with_what_to_do(typed, acme) -> N
     [
         ("fedcode-server init new --federation a+b", "1 to 64 of A-Z a-z 0-9 . _ -"),
         ("fedcode-client ingest --home wrong", "source: should be git:DIR, commits:DIR, path:DIR"),
-        ("fedcode-client ingest path:nowhere --home acme", "nowhere is not a folder"),
+        ("fedcode-client ingest path:nowhere --home acme", "nowhere is not there"),
         ("fedcode-server approve nobody --home coordinator", "there is no member nobody"),
     ],
 )

@@ -357,7 +357,7 @@ def test_authors_of_the_repository_are_replaced_by_name(made) -> None:
 
 
 def test_what_a_model_or_who_is_refused_wrote_goes(made) -> None:
-    commit(made, "2020-04-01", "By\n\nCo-authored-by: Claude <x@example.org>", c=TWO)
+    commit(made, "2020-04-01", "By\n\nCo-authored-by: Claude Opus <x@example.org>", c=TWO)
     mixed = (*TWO, "", "", "def third():", "    return 3")
     commit(made, "2020-05-01", "More", BOB, c=mixed)
     place = f"git:{made.root}"
@@ -371,6 +371,11 @@ def test_what_a_model_or_who_is_refused_wrote_goes(made) -> None:
     assert sorted(r.name for r in less.records("function")) == ["f", "first", "second"]
     off = Screen(FilterSettings(models=False))
     assert without_refused(screened(made.root), place, off) == screened(made.root)
+
+
+def test_a_revision_without_a_name_is_not_the_last_one(made) -> None:
+    with pytest.raises(CorpusError, match="names no revision after the @"):
+        read(f"git:{made.root}@", "x")
 
 
 def test_a_path_is_named_as_what_it_is(made, tmp_path) -> None:

@@ -380,3 +380,13 @@ def test_licences_are_written_as_spdx_has_them():
         "GPL-2.0-only WITH Classpath-exception-2.0",
         "LicenseRef-Ours",
     )
+
+
+def test_the_licence_of_python_only_speaks_of_the_gpl():
+    text = (
+        "A. HISTORY OF THE SOFTWARE\nGPL-compatible doesn't mean that it is under the GPL.\n"
+        "PSF LICENSE AGREEMENT FOR PYTHON 3.12\n... distributed under the GNU General Public\n"
+        "License (GPL) ..."
+    )
+    assert of_text(text) == "Python-2.0"
+    assert of_text("GNU GENERAL PUBLIC LICENSE\nVersion 3") == "GPL-3.0-or-later"

@@ -49,7 +49,7 @@ def data(
     Without a run: what was found last, by the agent or by this command.
     """
     found = Home.find(home)
-    snapshots = Snapshots(found.data, found.settings().data_tests)
+    snapshots = Snapshots(found.data, found.settings().data_tests, noting=False)
     if federation is None:
         latest = snapshots.latest()
         if not latest:
@@ -150,7 +150,8 @@ def card(
     snapshots = Snapshots(found.data, settings.data_tests)
     path = found.ledger / LEDGER
     with BudgetLedger.open(path, read_only=True) if path.exists() else nullcontext() as ledger:
-        said = made(found, name, ours, snapshots, ledger, settings.max_tokens)
+        shown = joined.member if joined else found.root.resolve().name
+        said = made(found, shown, ours, snapshots, ledger, settings.max_tokens)
     page, plain = write(said, out or found.data)
     if as_json:
         print(json.dumps({"html": str(page), "json": str(plain)}))

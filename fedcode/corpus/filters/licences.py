@@ -28,6 +28,7 @@ LICENCE_FILE = re.compile(r"(?i)(?:un)?licen[cs]e(?:[._-].*)?|copying(?:[._-].*)
 """Names of files that hold a folder's licence; of programs, too, which have other suffixes."""
 
 _PHRASES = (
+    (r"python software foundation licen[sc]e version 2|psf licen[sc]e agreement", "Python-2.0"),
     (r"gnu affero general public licen[sc]e", "AGPL-3.0-or-later"),
     (r"gnu (?:lesser|library) general public licen[sc]e", "LGPL-2.1-or-later"),
     (r"gnu general public licen[sc]e(?:.{0,60}?)version 3", "GPL-3.0-or-later"),
