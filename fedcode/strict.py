@@ -94,6 +94,8 @@ def checked(model: type[M], values: Mapping[str, Any], name: str, hint: str = KE
             message = "should be a list"
         if first["loc"][:1] == ("filters",):
             hint = "docs/filters.md lists every key of [filters]"
+        if first["loc"][:1] == ("data_tests",):
+            hint = "docs/data.md lists every key of [data_tests]"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ConfigError(
             ": ".join(filter(None, (name, place, f"{message[0].lower()}{message[1:]}{more}"))), hint

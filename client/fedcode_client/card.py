@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fedcode.corpus import deduplicate, described, near_duplicates
+from fedcode.corpus.filters.licences import FILTER as LICENCES
 from fedcode.errors import CorpusError
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger, Charge
-from fedcode.record import PrivacyUnit
+from fedcode.record import Corpus, PrivacyUnit
 from fedcode_client.data import Acceptance, Snapshot, Snapshots
 from fedcode_client.home import Home
 from fedcode_client.ours import Ours
@@ -78,7 +80,9 @@ def _described(ours: Ours, asset: str | None, max_tokens: int | None) -> dict[st
     if max_tokens is not None:
         gaps.append(f"no more than {max_tokens:,} tokens are read (max_tokens)")
     if near.duplicates:
-        gaps.append(f"{near.duplicates:,} records are equal to another one, and left out")
+        gaps.append(
+            f"records that equal another one, or are near one, are left out: {near.duplicates:,}"
+        )
     if any(not one.language for one in languages):
         gaps.append("of some records no language is known")
     return {
@@ -93,10 +97,20 @@ def _described(ours: Ours, asset: str | None, max_tokens: int | None) -> dict[st
         "lines": sum(one.lines for one in languages),
         "tokens": corpus.lexer_tokens,
         "languages": [asdict(one) for one in languages],
-        "filters": {"taken": near.taken_by(), "off": list(settings.off())},
+        "filters": {
+            "taken": near.taken_by(),
+            "refused": _refused(corpus),
+            "off": list(settings.off()),
+        },
         "gaps": gaps,
         "skipped": described.skipped(corpus),
     }
+
+
+def _refused(corpus: Corpus) -> dict[str, int]:
+    """Files by the licence for which they are not trained on."""
+    found = Counter(one.reason for one in corpus.taken if one.filter == LICENCES)
+    return dict(sorted(found.items()))
 
 
 def _tested(ours: Ours, asset: str | None, snapshots: Snapshots) -> dict[str, Any]:

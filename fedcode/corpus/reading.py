@@ -316,7 +316,8 @@ def _nothing(
     if taken:
         first = f"{taken[0].path} by {taken[0].filter}: {taken[0].reason}"
         return CorpusError(
-            f"filters leave nothing of {source} ({len(taken)} taken)", f"the first is {first}"
+            f"filters leave nothing of {source} ({len(taken)} taken)",
+            f"the first is {first}; [filters] says what may stay (docs/filters.md)",
         )
     if skipped:
         first = f"{skipped[0].path}: {skipped[0].reason}"

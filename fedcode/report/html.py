@@ -109,9 +109,15 @@ def page(template: str, **values: Any) -> str:
     )
     environment.filters["epsilon"] = table.epsilon
     environment.filters["counted"] = counted
+    environment.filters["clock"] = _clock
     environment.filters["known"] = lambda value: table.number(value, 0)
     style = Markup(_part("style.css"))  # noqa: S704  our own file
     return environment.from_string(_part(template)).render(style=style, **values)
+
+
+def _clock(moment: str) -> str:
+    """A moment of ISO 8601 in UTC, as people read it."""
+    return moment.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _page(result: Result, manifest: Manifest, audited: AuditView | None) -> str:

@@ -116,6 +116,8 @@ def test_tests_acceptances_and_what_depends_on_it(home, tmp_path) -> None:
     (source,) = card["sources"]
     (accepted,) = source["acceptances"]
     assert (accepted["accepted"], accepted["because"]) == (["tokens"], HOSTILE)
+    assert "<h3>Accepted by a person</h3>\n<ul>" in page
+    assert "Passed by itself" not in page
     assert accepted["digest"] == source["data_tests"][0]["digest"] == said[0]["digest"]
     assert source["data_tests"][0]["not_accepted"] == []
     assert source["data_tests"][0]["labels"] is None
@@ -127,6 +129,21 @@ def test_tests_acceptances_and_what_depends_on_it(home, tmp_path) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert not re.search(r'(src|href)\s*=\s*"', page)
+
+
+def test_the_card_says_which_licences_were_refused(home, tmp_path) -> None:
+    head = "# SPDX-License-" + "Identifier: GPL-3.0-only"
+    (tmp_path / "plain").mkdir()
+    for name, first in (("a", ""), ("b", head), ("c", head)):
+        text = f"{first}\ndef {name}(x):\n    return x + {name!r}\n"
+        (tmp_path / "plain" / f"{name}.py").write_text(text, encoding="utf-8")
+    text = (home / "client.toml").read_text(encoding="utf-8")
+    text = text.replace(text.splitlines()[0], f'source = "path:{tmp_path / "plain"}"')
+    (home / "client.toml").write_text(text, encoding="utf-8")
+    page, card = cards(home)
+    assert card["sources"][0]["filters"]["refused"] == {"GPL-3.0-only": 2}
+    assert "Licences that were refused" in page
+    assert "<h3>Accepted by a person</h3>\n<p>Nothing.</p>" in page
 
 
 def test_an_account_whose_code_is_not_named_any_more(home) -> None:
