@@ -94,6 +94,10 @@ class Organization(Part):
     local: OrganizationLocal | None
 
 
+FEWEST_OF_A_KIND = 20
+"""Records, defective or sound: of fewer an area under a curve is mostly chance."""
+
+
 class TestedData(Part):
     """What one test found of a member's data."""
 
@@ -312,6 +316,20 @@ class Result(Part):
     def members(self) -> tuple[str, ...]:
         """Names of the organizations that train."""
         return tuple(o.name for o in self.organizations if o.role == "train")
+
+    @property
+    def few(self) -> tuple[str, ...]:
+        """Sentences on organizations that are measured with too few records of a kind."""
+        return tuple(
+            f"{one.name} has {one.local.defective:,} defective records of "
+            f"{one.local.labelled:,}: too few to tell; what is measured there is mostly chance."
+            for one in self.organizations
+            if one.role != "train"
+            and one.local is not None
+            and one.local.labelled
+            and min(one.local.defective, one.local.labelled - one.local.defective)
+            < FEWEST_OF_A_KIND
+        )
 
 
 class Manifest(Part):

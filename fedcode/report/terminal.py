@@ -108,6 +108,7 @@ def _notes(result: Result) -> Iterator[Text]:
     yield Text(words.standing(result))
     yield from (Text(said) for said in words.summing(result))
     yield from (Text(said) for said in words.stops(result.tasks))
+    yield from (Text(said, "bold") for said in result.few)
     if not result.finished:
         yield Text("not finished: `fedcode simulate --resume` goes on")
     if result.simulation.seeded_noise:

@@ -356,3 +356,19 @@ def test_the_best_baseline_is_among_the_findings() -> None:
             baselines, key=lambda row: row.unseen[task.leading.key].mean
         )
         assert words.findings(task)[-1][0] == best
+
+
+@pytest.mark.parametrize(
+    ("labelled", "defective", "few"),
+    [(0, 0, False), (596, 2, True), (596, 20, False), (596, 590, True), (596, 576, False)],
+)
+def test_too_few_of_a_kind_are_said_where_something_is_measured(labelled, defective, few) -> None:
+    values = example.result()
+    for one in values["organizations"]:
+        one["local"] |= {"labelled": labelled, "defective": defective}
+    said = read_result(values).few
+    assert len(said) == (len(example.UNSEEN) if few else 0)
+    page = html.render(values, example.manifest())
+    assert page.count("too few to tell; what is measured") == len(said)
+    if few:
+        assert f"click has {defective} defective records of 596" in said[0]
