@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedcode.corpus import deduplicate, described, near_duplicates
+from fedcode.corpus import described
 from fedcode.corpus.filters.licences import FILTER as LICENCES
 from fedcode.errors import CorpusError
 from fedcode.privacy.accountant import epsilon
 from fedcode.privacy.ledger import BudgetLedger, Charge
-from fedcode.record import Corpus, PrivacyUnit
+from fedcode.record import Corpus, PrivacyUnit, population
 from fedcode_client.data import Acceptance, Snapshot, Snapshots
 from fedcode_client.home import Home
 from fedcode_client.ours import Ours
@@ -46,9 +46,7 @@ def card(
     Raises:
         CorpusError: the source is not there any more.
     """
-    asset = None
-    with suppress(CorpusError):  # a folder without history that is not registered
-        asset = ours.asset
+    asset = ours.paying
     runs = _runs(home)
     sources = [
         _described(ours, asset, max_tokens)
@@ -70,12 +68,11 @@ def card(
 
 def _described(ours: Ours, asset: str | None, max_tokens: int | None) -> dict[str, Any]:
     """What was read."""
-    corpus, settings = ours.corpus, ours.screen.settings
-    (near,) = near_duplicates(deduplicate([corpus]), settings.near)
+    corpus, near = ours.corpus, ours.distinct()
     languages = described.by_language(corpus)
     authors = None
     with suppress(CorpusError):  # no history says who wrote it
-        authors = len({r.author for r in ours.owned(PrivacyUnit.AUTHOR).records()})
+        authors = population(ours.owned(PrivacyUnit.AUTHOR).stream(), PrivacyUnit.AUTHOR)
     gaps = list(described.NEVER_READ)
     if max_tokens is not None:
         gaps.append(f"no more than {max_tokens:,} tokens are read (max_tokens)")
@@ -100,7 +97,7 @@ def _described(ours: Ours, asset: str | None, max_tokens: int | None) -> dict[st
         "filters": {
             "taken": near.taken_by(),
             "refused": _refused(corpus),
-            "off": list(settings.off()),
+            "off": list(ours.screen.settings.off()),
         },
         "gaps": gaps,
         "skipped": described.skipped(corpus),

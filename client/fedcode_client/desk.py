@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcode.budgets import calibrated, permitted_rounds
-from fedcode.corpus import asset_of, deduplicate, named, near_duplicates
+from fedcode.corpus import asset_of, named
 from fedcode.corpus import register as registered
 from fedcode.errors import CorpusError
 from fedcode.federation import Federation
@@ -222,8 +222,7 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
         more: whether what the file holds is another source's, and stays.
     """
     corpus = ours.corpus
-    settings = ours.screen.settings
-    (near,) = near_duplicates(deduplicate([corpus]), settings.near)
+    near = ours.distinct()
     told = ({"source": ours.source, **asdict(one)} for one in near.taken)
     lines = [json.dumps(one, sort_keys=True) + "\n" for one in told]
     before = report.read_bytes() if more else b""
@@ -237,9 +236,7 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     for unit in (PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY):
         with suppress(CorpusError):  # authors are not known everywhere
             counted[str(unit)] = population(ours.owned(unit).stream(), unit)
-    paying = None
-    with suppress(CorpusError):  # a folder without history that is not registered
-        paying = ours.asset
+    paying = ours.paying
     known = None
     if ledger is not None:
         known = paying is not None and ledger.account(paying) is not None
@@ -255,7 +252,7 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
         paying,
         known,
         near.taken_by(),
-        settings.off(),
+        ours.screen.settings.off(),
         str(report),
     )
 

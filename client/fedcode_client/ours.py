@@ -13,6 +13,8 @@ from fedcode.corpus import (
     Screen,
     asset_of,
     cache_folder,
+    deduplicate,
+    near_duplicates,
     read,
     read_public,
     split_own,
@@ -123,6 +125,16 @@ class Ours:
         """
         return asset_of(self.source)
 
+    @property
+    def paying(self) -> str | None:
+        """As :attr:`asset`; None for a folder without history that is not registered."""
+        return _paying(self.source)
+
+    def distinct(self) -> Corpus:
+        """All of it but what equals another record, or is near one."""
+        (found,) = near_duplicates(deduplicate([self.corpus]), self.screen.settings.near)
+        return found
+
     def owned(self, unit: PrivacyUnit) -> Corpus:
         """All of it, its records with the owners that ``unit`` asks for."""
         return with_owners(
@@ -161,15 +173,8 @@ class Ours:
         # before labels are injected, which may by chance make one function of another
         leaked = leaks(texts(train), texts(heldout))
         said = "" if labels == "none" else federation.labels.model_dump_json()
-        subject = Subject(self.source, self._account(), said, federation.heldout)
+        subject = Subject(self.source, self.paying or self.source, said, federation.heldout)
         return labelled, snapshots.test(subject, profile(labelled), leaked, labels)
-
-    def _account(self) -> str:
-        """The account, or the source of a folder that is not registered."""
-        try:
-            return self.asset
-        except CorpusError:
-            return self.source
 
     def _split(self, federation: Federation, public: Corpus) -> tuple[Corpus, Corpus]:
         """What is trained on, without labels, and what is held out."""
@@ -199,10 +204,12 @@ def _refuse_erased(source: str, screen: Screen) -> None:
     Raises:
         CorpusError: it was.
     """
-    if not screen.erased:
-        return
-    with suppress(CorpusError):  # a folder without history that is not registered
-        if screen.erased.holds("repository", asset_of(source)):
-            source = ""
-    if not source:
+    asset = _paying(source) if screen.erased else None
+    if asset is not None and screen.erased.holds("repository", asset):
         raise CorpusError("this repository was erased", "it is not read again; name another source")
+
+
+def _paying(source: str) -> str | None:
+    with suppress(CorpusError):  # a folder without history that is not registered
+        return asset_of(source)
+    return None

@@ -14,6 +14,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -88,9 +89,13 @@ def forget(cache: Path) -> None:
 
 
 def keep(file: Path, text: str) -> None:
-    """Writes ``text`` to ``file``, compressed and with its checksum: all of it, or nothing."""
+    """Writes ``text`` to ``file``, compressed and with its checksum: all of it, or nothing.
+
+    A cache that cannot be written is no reason to stop.
+    """
     body = zlib.compress(text.encode(), 3)
-    write_atomically(file, b"%s %s\n%s" % (_MAGIC, _checksum(body), body))
+    with suppress(OSError):
+        write_atomically(file, b"%s %s\n%s" % (_MAGIC, _checksum(body), body))
 
 
 def kept(file: Path) -> str:

@@ -64,15 +64,15 @@ def without(public: Corpus, organizations: Sequence[Corpus]) -> Corpus:
     files, records = set[bytes](), set[bytes]()
     for corpus in organizations:
         for file in corpus.files:
-            files.add(_digest(file.tokens))
-            records.update(_digest(r.tokens) for r in file.records)
+            files.add(tokens_digest(file.tokens))
+            records.update(tokens_digest(r.tokens) for r in file.records)
     rows, removed = array("q"), 0
     gone: dict[str, set[UnitId]] = {}
     for row, file in enumerate(public.files):
-        if _digest(file.tokens) in files:
+        if tokens_digest(file.tokens) in files:
             removed += len(file.records)
             continue
-        if units := {r.unit for r in file.records if _digest(r.tokens) in records}:
+        if units := {r.unit for r in file.records if tokens_digest(r.tokens) in records}:
             gone[file.path] = units
             removed += len(units)
         if not units or without_units(file, units).tokens:
@@ -88,8 +88,8 @@ def _with(corpus: Corpus, files: Sequence[SourceFile], removed: int) -> Corpus:
     return replace(corpus, files=files, duplicates=duplicates, known_as="")
 
 
-def _digest(tokens: Tokens) -> bytes:
-    # no token holds a line break
+def tokens_digest(tokens: Tokens) -> bytes:
+    """128 bits that tell tokens apart; no token holds a line break."""
     text = "\n".join(tokens).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=16).digest()
 
@@ -98,7 +98,7 @@ def _new(tokens: Tokens, seen: set[bytes]) -> bool:
     if not tokens:
         return True  # rows of tables have none, and are told apart by their names
     known = len(seen)
-    seen.add(_digest(tokens))
+    seen.add(tokens_digest(tokens))
     return len(seen) > known
 
 

@@ -10,7 +10,6 @@ of their first files: nothing outside of this module, and no cache, ever holds a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from array import array
@@ -291,8 +290,7 @@ def _pseudonyms(
     numbers = {one: str(n) for n, one in enumerate(dict.fromkeys(filter(None, found)), start=1)}
     authors = [numbers.get(one, "") for one in found]
     if kept is not None:
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-            cached.keep(kept, json.dumps(authors))
+        cached.keep(kept, json.dumps(authors))
     return authors
 
 

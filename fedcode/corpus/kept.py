@@ -8,7 +8,6 @@ no text of a line, no message and nobody's name.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -79,8 +78,7 @@ class Kept:
         ids = " ".join(self._new)
         lines = [ids, *(json.dumps([_packed(one) for one in done]) for done in self._new.values())]
         file = self._folder / f"{hashlib.sha256(ids.encode()).hexdigest()}.zz"
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-            cached.keep(file, "\n".join(lines))
+        cached.keep(file, "\n".join(lines))
         self._new.clear()
 
 

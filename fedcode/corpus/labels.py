@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -90,8 +89,7 @@ def of_history(
         found = past.with_past(corpus, past.look(at, rules, cache), rules).stream()
         known = {r.unit: (r.label, r.features) for r in found if r.label is not None}
     if kept is not None:
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-            cached.keep(kept, json.dumps(known))
+        cached.keep(kept, json.dumps(known))
     return _put(corpus, known)
 
 

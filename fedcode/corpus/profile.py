@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import Any, Self
 
+from fedcode.corpus.deduplicate import tokens_digest
 from fedcode.record import Metrics, Record, SourceFile
 
 BUCKETS = 256
@@ -238,8 +239,7 @@ def texts(files: Iterable[SourceFile]) -> set[bytes]:
 
 def text_digest(record: Record) -> bytes:
     """Of a record's tokens, or of its syntax tree where it has no others."""
-    text = "\x00".join(record.tokens or record.ast)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return tokens_digest(record.tokens or record.ast)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import hashlib
 import multiprocessing
@@ -110,8 +109,7 @@ def read(
         taken = [*listing.taken, *store.taken]
         raise _nothing(source, max_tokens if entries else None, store.skipped, taken)
     if place is not None and last is not None and steady:
-        with contextlib.suppress(OSError):
-            cached.keep(last, place.name)
+        cached.keep(last, place.name)
     return _corpus(name, store, listing)
 
 

@@ -38,9 +38,8 @@ def split(corpus: Corpus, heldout_every: int | None) -> tuple[Corpus, Corpus]:
     """Training files and held-out files.
 
     Held out are those whose MD5 of "organization/path" is 0 mod ``heldout_every``, and none where
-    that is None. A file stays on
-    its side whatever happens to the others. Files skipped and duplicates removed are named in the
-    training part alone.
+    that is None. A file stays on its side whatever happens to the others. Files skipped and
+    duplicates removed are named in the training part alone.
     """
     sides = (array("q"), array("q"))
     for index, path in enumerate(paths(corpus.files)):

@@ -419,14 +419,9 @@ _COMMIT_UNITS = {
     "folders": 0,
 }
 _COMMITS: Mapping[str, Any] = {
+    **_PYTHON,
     "plain": {**_COMMIT_UNITS, "words": 128},
     "private": {**_COMMIT_UNITS, "words": 64},
-    "rounds": (10, 30),
-    "sampling_rate": 0.2,
-    "share": 0.15,
-    "rate": 4.0,
-    "epochs": 5.0,
-    "decay": 1.0,
 }
 _HORIZON = 365
 

@@ -271,6 +271,20 @@ class Trap:
         for key, value in settings.items():
             self.repository.git("config", key.replace("__", "."), value)
 
+    def lose(self, file: str) -> None:
+        """An object is missing, and a program of the repository's own would fetch it."""
+        root = self.repository.root
+        self.set(
+            core__repositoryFormatVersion="1",
+            extensions__partialClone="evil",
+            remote__evil__url=str(root),
+            remote__evil__promisor="true",
+            remote__evil__uploadpack=self.program("uploadpack"),
+            core__fsmonitor="false",
+        )
+        blob = self.repository.git("rev-parse", file).strip()
+        (root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+
 
 @pytest.fixture
 def trap(repository) -> Trap:
@@ -316,16 +330,7 @@ def test_a_hostile_repository_makes_nothing_run(trap, monkeypatch) -> None:
 @pytest.mark.parametrize("protected", [True, False])
 def test_a_missing_object_is_not_fetched_by_the_repositorys_program(trap, protected) -> None:
     root = trap.repository.root
-    trap.set(
-        core__repositoryFormatVersion="1",
-        extensions__partialClone="evil",
-        remote__evil__url=str(root),
-        remote__evil__promisor="true",
-        remote__evil__uploadpack=trap.program("uploadpack"),
-        core__fsmonitor="false",
-    )
-    blob = trap.repository.git("rev-parse", "HEAD~2:c.py").strip()
-    (root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    trap.lose("HEAD~2:c.py")
     if protected:
         assert "git cannot read the history" in refused(root)
         assert trap.sprung() == set()

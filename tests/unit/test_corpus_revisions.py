@@ -158,16 +158,7 @@ def test_nothing_runs_where_a_commit_is_read(trap: Trap, monkeypatch) -> None:
 
 def test_a_missing_file_is_named_and_not_fetched(trap: Trap) -> None:
     root = trap.repository.root
-    trap.set(
-        core__repositoryFormatVersion="1",
-        extensions__partialClone="evil",
-        remote__evil__url=str(root),
-        remote__evil__promisor="true",
-        remote__evil__uploadpack=trap.program("uploadpack"),
-        core__fsmonitor="false",
-    )
-    blob = trap.repository.git("rev-parse", "HEAD:c.py").strip()
-    (root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    trap.lose("HEAD:c.py")
     assert reasons(root) == {"c.py": "its repository lacks it"}
     assert trap.sprung() == set()
 
