@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -55,6 +55,7 @@ class _ChargedTo(TypedDict):
     """What a charge is for, as the ledger wants it; beside its round and cost."""
 
     asset: str
+    others: tuple[str, ...]
     agreement: str
     purpose: str
     task: str
@@ -125,18 +126,19 @@ class Member:
 
     Args:
         name: the member's name in the roster.
-        asset: the ledger's account that the data belongs to.
+        asset: the ledger's account that the data belongs to; it has the answers.
         agreement: what the organization agreed to; another plan is refused.
-        cost: what one round costs on the account.
-        allowance: the most that this agreement may spend on the account.
-        ledger: the organization's ledger; the account is open.
+        cost: what one round costs on each account.
+        allowance: the most that this agreement may spend on each account.
+        ledger: the organization's ledger; the accounts are open.
         trainer: local training.
         key: signs all that is sent; the one that the roster names.
-        simulated: the account is a simulation's, under no policy; it protects nobody.
+        others: the accounts that the rest of the data belongs to: they all pay for every round.
+        simulated: the accounts are a simulation's, under no policy; they protect nobody.
 
     Raises:
-        PrivacyError: the account, the cost or the key is not what the agreement says, or the
-            account is a simulation's and this is none.
+        PrivacyError: an account, the cost or the key is not what the agreement says, or an account
+            is a simulation's and this is none.
     """
 
     def __init__(
@@ -150,10 +152,11 @@ class Member:
         trainer: Trainer,
         key: SigningKey,
         *,
+        others: Sequence[str] = (),
         simulated: bool = False,
     ) -> None:
         self.name = name
-        self.asset = asset
+        self.asset, self._others = asset, tuple(others)
         self.error: Exception | None = None
         self.refused: RefusalCode | None = None
         self.why = ""
@@ -171,7 +174,12 @@ class Member:
             self._lattice = agreement.lattice()
         self._sum: _Sum | None = None
         self._one_at_a_time = threading.Lock()
-        self._check_account(simulated)
+        self._check_accounts(simulated)
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The accounts that pay, the one first that has the answers."""
+        return (self.asset, *self._others)
 
     @property
     def report(self) -> LocalReport:
@@ -267,7 +275,7 @@ class Member:
         ):
             return encode(running.half.keys())
         late = running is not None and plan.round <= running.session.round
-        if late or self._ledger.answer(self.asset, self._digest, plan.round) is not None:
+        if late or any(self._answered(asset, plan.round) for asset in self.assets):
             raise _Refused(RefusalCode.PLAN)
         self._forget()
         every = sessions(self._agreement, plan, asked)
@@ -301,11 +309,16 @@ class Member:
         """
         before = self._ledger.answer(self.asset, self._digest, number)
         if before is None:
+            if any(self._answered(other, number) for other in self._others):
+                raise _Refused(RefusalCode.PLAN)  # with less of our code: never twice with any
             return compute()
         if before.plan != asked or before.message is None:
             raise _Refused(RefusalCode.PLAN)
         self._ledger.sent_again(self.asset, self._digest, number)
         return before.message
+
+    def _answered(self, asset: str, number: int) -> bool:
+        return self._ledger.answer(asset, self._digest, number) is not None
 
     def _update(self, plan: Plan, asked: str) -> bytes:
         """What leaves where nothing is masked."""
@@ -332,10 +345,20 @@ class Member:
         self._ledger.sent(receipt)
         return data
 
-    def _check_account(self, simulated: bool) -> None:
-        account, agreed, cost = self._ledger.account(self.asset), self._agreement, self._cost
+    def _check_accounts(self, simulated: bool) -> None:
+        for asset in self.assets:
+            self._check_one(asset, simulated)
+
+    def _check_one(self, asset: str, simulated: bool) -> None:
+        account, agreed, cost = self._ledger.account(asset), self._agreement, self._cost
         if account is None or account.seeded != simulated:
-            raise PrivacyError(f"asset {self.asset} has no account of the kind that is wanted")
+            raise PrivacyError(f"asset {asset} has no account of the kind that is wanted")
+        if account.budget.order != cost.order:
+            raise PrivacyError(
+                f"the accounts {self.asset} and {asset} are of different orders, "
+                f"{cost.order:g} and {account.budget.order:g}",
+                "open the accounts of one organization with one order",
+            )
         training = agreed.training
         for name, wanted, ours in (
             ("key", dict(agreed.roster.members).get(self.name), self._key.public),
@@ -354,6 +377,7 @@ class Member:
         """What a round is charged to; ``cohort`` are those who are in it for certain."""
         return {
             "asset": self.asset,
+            "others": self._others,
             "agreement": self._digest,
             "purpose": self._agreement.purpose,
             "task": self._agreement.task,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x64\x63ode/services/budget.proto\x12\x11\x66\x65\x64\x63ode.budget.v1\"\x06\n\x04\x44one\"\x18\n\x08\x44ocument\x12\x0c\n\x04json\x18\x01 \x01(\t\"\x1f\n\x0e\x41\x63\x63ountRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"0\n\x0c\x41\x63\x63ountReply\x12\x14\n\x07\x61\x63\x63ount\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_account\"\x1e\n\rTotalsRequest\x12\r\n\x05units\x18\x01 \x01(\r\"\r\n\x0bHeadRequest\"$\n\x04Head\x12\x0e\n\x06ledger\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t\"Q\n\rWitnessedHead\x12\x0e\n\x06ledger\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t\x12\x0f\n\x07witness\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\"A\n\x0eWitnessedHeads\x12/\n\x05heads\x18\x01 \x03(\x0b\x32 .fedcode.budget.v1.WitnessedHead\"\x88\x02\n\rChargeRequest\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x11\n\tcost_nano\x18\x02 \x01(\x04\x12\r\n\x05order\x18\x03 \x01(\x01\x12\x18\n\x10noise_multiplier\x18\x04 \x01(\x01\x12\x15\n\rsampling_rate\x18\x05 \x01(\x01\x12\r\n\x05steps\x18\x06 \x01(\r\x12\r\n\x05\x61sset\x18\x07 \x01(\t\x12\x11\n\tagreement\x18\x08 \x01(\t\x12\x0f\n\x07purpose\x18\t \x01(\t\x12\x0c\n\x04task\x18\n \x01(\t\x12\r\n\x05round\x18\x0b \x01(\r\x12\x0e\n\x06\x63ohort\x18\x0c \x01(\r\x12\x16\n\tallowance\x18\r \x01(\x04H\x00\x88\x01\x01\x42\x0c\n\n_allowance\"t\n\x07\x43harged\x12+\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1b.fedcode.budget.v1.ChargeId\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0f\n\x07\x65psilon\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x0e\n\x06seeded\x18\x05 \x01(\x08\"%\n\x08\x43hargeId\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0c\n\x04hash\x18\x02 \x01(\t\"8\n\x05Round\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x11\n\tagreement\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\"T\n\x07\x41rmPart\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.fedcode.budget.v1.ArmHeaderH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"T\n\tArmHeader\x12+\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1b.fedcode.budget.v1.ChargeId\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"Z\n\nAnswerPart\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.fedcode.budget.v1.AnswerHeaderH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"J\n\x0c\x41nswerHeader\x12\x10\n\x08\x61nswered\x18\x01 \x01(\x08\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x11\n\x04size\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_size\"U\n\x0cLatchRequest\x12\'\n\x05round\x18\x01 \x01(\x0b\x32\x18.fedcode.budget.v1.Round\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"I\n\x0bOpenRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05order\x18\x04 \x01(\x01\"+\n\rVerifyRequest\x12\x11\n\x04head\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_head\"&\n\x08Verified\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04head\x18\x02 \x01(\t\"\x0f\n\rExportRequest2\xfc\t\n\x06\x42udget\x12P\n\nGetAccount\x12!.fedcode.budget.v1.AccountRequest\x1a\x1f.fedcode.budget.v1.AccountReply\x12J\n\tGetTotals\x12 .fedcode.budget.v1.TotalsRequest\x1a\x1b.fedcode.budget.v1.Document\x12\x42\n\x07GetHead\x12\x1e.fedcode.budget.v1.HeadRequest\x1a\x17.fedcode.budget.v1.Head\x12L\n\x0e\x43heckWitnessed\x12!.fedcode.budget.v1.WitnessedHeads\x1a\x17.fedcode.budget.v1.Done\x12\x46\n\x06\x43harge\x12 .fedcode.budget.v1.ChargeRequest\x1a\x1a.fedcode.budget.v1.Charged\x12H\n\x0b\x43heckCharge\x12 .fedcode.budget.v1.ChargeRequest\x1a\x17.fedcode.budget.v1.Done\x12<\n\x03\x41rm\x12\x1a.fedcode.budget.v1.ArmPart\x1a\x17.fedcode.budget.v1.Done(\x01\x12<\n\x04Sent\x12\x1b.fedcode.budget.v1.ChargeId\x1a\x17.fedcode.budget.v1.Done\x12>\n\tSentAgain\x12\x18.fedcode.budget.v1.Round\x1a\x17.fedcode.budget.v1.Done\x12>\n\x06Refund\x12\x1b.fedcode.budget.v1.ChargeId\x1a\x17.fedcode.budget.v1.Done\x12\x43\n\x06\x41nswer\x12\x18.fedcode.budget.v1.Round\x1a\x1d.fedcode.budget.v1.AnswerPart0\x01\x12\x41\n\x05Latch\x12\x1f.fedcode.budget.v1.LatchRequest\x1a\x17.fedcode.budget.v1.Done\x12\x44\n\x07Witness\x12 .fedcode.budget.v1.WitnessedHead\x1a\x17.fedcode.budget.v1.Done\x12N\n\x0bOpenAccount\x12\x1e.fedcode.budget.v1.OpenRequest\x1a\x1f.fedcode.budget.v1.AccountReply\x12=\n\x05\x41\x64opt\x12\x1b.fedcode.budget.v1.Document\x1a\x17.fedcode.budget.v1.Done\x12\x43\n\x0b\x41\x63knowledge\x12\x1b.fedcode.budget.v1.Document\x1a\x17.fedcode.budget.v1.Done\x12G\n\x06Verify\x12 .fedcode.budget.v1.VerifyRequest\x1a\x1b.fedcode.budget.v1.Verified\x12I\n\x06\x45xport\x12 .fedcode.budget.v1.ExportRequest\x1a\x1b.fedcode.budget.v1.Document0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x65\x64\x63ode/services/budget.proto\x12\x11\x66\x65\x64\x63ode.budget.v1\"\x06\n\x04\x44one\"\x18\n\x08\x44ocument\x12\x0c\n\x04json\x18\x01 \x01(\t\"\x1f\n\x0e\x41\x63\x63ountRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\"0\n\x0c\x41\x63\x63ountReply\x12\x14\n\x07\x61\x63\x63ount\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_account\"\x1e\n\rTotalsRequest\x12\r\n\x05units\x18\x01 \x01(\r\"\r\n\x0bHeadRequest\"$\n\x04Head\x12\x0e\n\x06ledger\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t\"Q\n\rWitnessedHead\x12\x0e\n\x06ledger\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t\x12\x0f\n\x07witness\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\t\"A\n\x0eWitnessedHeads\x12/\n\x05heads\x18\x01 \x03(\x0b\x32 .fedcode.budget.v1.WitnessedHead\"\x98\x02\n\rChargeRequest\x12\x0f\n\x07request\x18\x01 \x01(\t\x12\x11\n\tcost_nano\x18\x02 \x01(\x04\x12\r\n\x05order\x18\x03 \x01(\x01\x12\x18\n\x10noise_multiplier\x18\x04 \x01(\x01\x12\x15\n\rsampling_rate\x18\x05 \x01(\x01\x12\r\n\x05steps\x18\x06 \x01(\r\x12\r\n\x05\x61sset\x18\x07 \x01(\t\x12\x11\n\tagreement\x18\x08 \x01(\t\x12\x0f\n\x07purpose\x18\t \x01(\t\x12\x0c\n\x04task\x18\n \x01(\t\x12\r\n\x05round\x18\x0b \x01(\r\x12\x0e\n\x06\x63ohort\x18\x0c \x01(\r\x12\x16\n\tallowance\x18\r \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06others\x18\x0e \x03(\tB\x0c\n\n_allowance\"t\n\x07\x43harged\x12+\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1b.fedcode.budget.v1.ChargeId\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0f\n\x07\x65psilon\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x0e\n\x06seeded\x18\x05 \x01(\x08\"%\n\x08\x43hargeId\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x0c\n\x04hash\x18\x02 \x01(\t\"8\n\x05Round\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x11\n\tagreement\x18\x02 \x01(\t\x12\r\n\x05round\x18\x03 \x01(\r\"T\n\x07\x41rmPart\x12.\n\x06header\x18\x01 \x01(\x0b\x32\x1c.fedcode.budget.v1.ArmHeaderH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"T\n\tArmHeader\x12+\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x1b.fedcode.budget.v1.ChargeId\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"Z\n\nAnswerPart\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.fedcode.budget.v1.AnswerHeaderH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"J\n\x0c\x41nswerHeader\x12\x10\n\x08\x61nswered\x18\x01 \x01(\x08\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\x11\n\x04size\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_size\"U\n\x0cLatchRequest\x12\'\n\x05round\x18\x01 \x01(\x0b\x32\x18.fedcode.budget.v1.Round\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"I\n\x0bOpenRequest\x12\r\n\x05\x61sset\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05order\x18\x04 \x01(\x01\"+\n\rVerifyRequest\x12\x11\n\x04head\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_head\"&\n\x08Verified\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04head\x18\x02 \x01(\t\"\x0f\n\rExportRequest2\xfc\t\n\x06\x42udget\x12P\n\nGetAccount\x12!.fedcode.budget.v1.AccountRequest\x1a\x1f.fedcode.budget.v1.AccountReply\x12J\n\tGetTotals\x12 .fedcode.budget.v1.TotalsRequest\x1a\x1b.fedcode.budget.v1.Document\x12\x42\n\x07GetHead\x12\x1e.fedcode.budget.v1.HeadRequest\x1a\x17.fedcode.budget.v1.Head\x12L\n\x0e\x43heckWitnessed\x12!.fedcode.budget.v1.WitnessedHeads\x1a\x17.fedcode.budget.v1.Done\x12\x46\n\x06\x43harge\x12 .fedcode.budget.v1.ChargeRequest\x1a\x1a.fedcode.budget.v1.Charged\x12H\n\x0b\x43heckCharge\x12 .fedcode.budget.v1.ChargeRequest\x1a\x17.fedcode.budget.v1.Done\x12<\n\x03\x41rm\x12\x1a.fedcode.budget.v1.ArmPart\x1a\x17.fedcode.budget.v1.Done(\x01\x12<\n\x04Sent\x12\x1b.fedcode.budget.v1.ChargeId\x1a\x17.fedcode.budget.v1.Done\x12>\n\tSentAgain\x12\x18.fedcode.budget.v1.Round\x1a\x17.fedcode.budget.v1.Done\x12>\n\x06Refund\x12\x1b.fedcode.budget.v1.ChargeId\x1a\x17.fedcode.budget.v1.Done\x12\x43\n\x06\x41nswer\x12\x18.fedcode.budget.v1.Round\x1a\x1d.fedcode.budget.v1.AnswerPart0\x01\x12\x41\n\x05Latch\x12\x1f.fedcode.budget.v1.LatchRequest\x1a\x17.fedcode.budget.v1.Done\x12\x44\n\x07Witness\x12 .fedcode.budget.v1.WitnessedHead\x1a\x17.fedcode.budget.v1.Done\x12N\n\x0bOpenAccount\x12\x1e.fedcode.budget.v1.OpenRequest\x1a\x1f.fedcode.budget.v1.AccountReply\x12=\n\x05\x41\x64opt\x12\x1b.fedcode.budget.v1.Document\x1a\x17.fedcode.budget.v1.Done\x12\x43\n\x0b\x41\x63knowledge\x12\x1b.fedcode.budget.v1.Document\x1a\x17.fedcode.budget.v1.Done\x12G\n\x06Verify\x12 .fedcode.budget.v1.VerifyRequest\x1a\x1b.fedcode.budget.v1.Verified\x12I\n\x06\x45xport\x12 .fedcode.budget.v1.ExportRequest\x1a\x1b.fedcode.budget.v1.Document0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,31 +50,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WITNESSEDHEADS']._serialized_start=337
   _globals['_WITNESSEDHEADS']._serialized_end=402
   _globals['_CHARGEREQUEST']._serialized_start=405
-  _globals['_CHARGEREQUEST']._serialized_end=669
-  _globals['_CHARGED']._serialized_start=671
-  _globals['_CHARGED']._serialized_end=787
-  _globals['_CHARGEID']._serialized_start=789
-  _globals['_CHARGEID']._serialized_end=826
-  _globals['_ROUND']._serialized_start=828
-  _globals['_ROUND']._serialized_end=884
-  _globals['_ARMPART']._serialized_start=886
-  _globals['_ARMPART']._serialized_end=970
-  _globals['_ARMHEADER']._serialized_start=972
-  _globals['_ARMHEADER']._serialized_end=1056
-  _globals['_ANSWERPART']._serialized_start=1058
-  _globals['_ANSWERPART']._serialized_end=1148
-  _globals['_ANSWERHEADER']._serialized_start=1150
-  _globals['_ANSWERHEADER']._serialized_end=1224
-  _globals['_LATCHREQUEST']._serialized_start=1226
-  _globals['_LATCHREQUEST']._serialized_end=1311
-  _globals['_OPENREQUEST']._serialized_start=1313
-  _globals['_OPENREQUEST']._serialized_end=1386
-  _globals['_VERIFYREQUEST']._serialized_start=1388
-  _globals['_VERIFYREQUEST']._serialized_end=1431
-  _globals['_VERIFIED']._serialized_start=1433
-  _globals['_VERIFIED']._serialized_end=1471
-  _globals['_EXPORTREQUEST']._serialized_start=1473
-  _globals['_EXPORTREQUEST']._serialized_end=1488
-  _globals['_BUDGET']._serialized_start=1491
-  _globals['_BUDGET']._serialized_end=2767
+  _globals['_CHARGEREQUEST']._serialized_end=685
+  _globals['_CHARGED']._serialized_start=687
+  _globals['_CHARGED']._serialized_end=803
+  _globals['_CHARGEID']._serialized_start=805
+  _globals['_CHARGEID']._serialized_end=842
+  _globals['_ROUND']._serialized_start=844
+  _globals['_ROUND']._serialized_end=900
+  _globals['_ARMPART']._serialized_start=902
+  _globals['_ARMPART']._serialized_end=986
+  _globals['_ARMHEADER']._serialized_start=988
+  _globals['_ARMHEADER']._serialized_end=1072
+  _globals['_ANSWERPART']._serialized_start=1074
+  _globals['_ANSWERPART']._serialized_end=1164
+  _globals['_ANSWERHEADER']._serialized_start=1166
+  _globals['_ANSWERHEADER']._serialized_end=1240
+  _globals['_LATCHREQUEST']._serialized_start=1242
+  _globals['_LATCHREQUEST']._serialized_end=1327
+  _globals['_OPENREQUEST']._serialized_start=1329
+  _globals['_OPENREQUEST']._serialized_end=1402
+  _globals['_VERIFYREQUEST']._serialized_start=1404
+  _globals['_VERIFYREQUEST']._serialized_end=1447
+  _globals['_VERIFIED']._serialized_start=1449
+  _globals['_VERIFIED']._serialized_end=1487
+  _globals['_EXPORTREQUEST']._serialized_start=1489
+  _globals['_EXPORTREQUEST']._serialized_end=1504
+  _globals['_BUDGET']._serialized_start=1507
+  _globals['_BUDGET']._serialized_end=2783
 # @@protoc_insertion_point(module_scope)

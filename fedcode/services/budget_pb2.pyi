@@ -65,7 +65,7 @@ class WitnessedHeads(_message.Message):
     def __init__(self, heads: _Optional[_Iterable[_Union[WitnessedHead, _Mapping]]] = ...) -> None: ...
 
 class ChargeRequest(_message.Message):
-    __slots__ = ("request", "cost_nano", "order", "noise_multiplier", "sampling_rate", "steps", "asset", "agreement", "purpose", "task", "round", "cohort", "allowance")
+    __slots__ = ("request", "cost_nano", "order", "noise_multiplier", "sampling_rate", "steps", "asset", "agreement", "purpose", "task", "round", "cohort", "allowance", "others")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     COST_NANO_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class ChargeRequest(_message.Message):
     ROUND_FIELD_NUMBER: _ClassVar[int]
     COHORT_FIELD_NUMBER: _ClassVar[int]
     ALLOWANCE_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
     request: str
     cost_nano: int
     order: float
@@ -92,7 +93,8 @@ class ChargeRequest(_message.Message):
     round: int
     cohort: int
     allowance: int
-    def __init__(self, request: _Optional[str] = ..., cost_nano: _Optional[int] = ..., order: _Optional[float] = ..., noise_multiplier: _Optional[float] = ..., sampling_rate: _Optional[float] = ..., steps: _Optional[int] = ..., asset: _Optional[str] = ..., agreement: _Optional[str] = ..., purpose: _Optional[str] = ..., task: _Optional[str] = ..., round: _Optional[int] = ..., cohort: _Optional[int] = ..., allowance: _Optional[int] = ...) -> None: ...
+    others: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request: _Optional[str] = ..., cost_nano: _Optional[int] = ..., order: _Optional[float] = ..., noise_multiplier: _Optional[float] = ..., sampling_rate: _Optional[float] = ..., steps: _Optional[int] = ..., asset: _Optional[str] = ..., agreement: _Optional[str] = ..., purpose: _Optional[str] = ..., task: _Optional[str] = ..., round: _Optional[int] = ..., cohort: _Optional[int] = ..., allowance: _Optional[int] = ..., others: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Charged(_message.Message):
     __slots__ = ("charge", "unit", "epsilon", "delta", "seeded")

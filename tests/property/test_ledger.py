@@ -36,10 +36,11 @@ NEXT = {
 
 @dataclass
 class Paid:
-    """What the ledger must have of one charge."""
+    """What the ledger must have of one charge; of all accounts that it was made of."""
 
     receipt: Receipt
     purpose: str
+    assets: list[str]
     state: str = "RESERVED"
 
 
@@ -116,7 +117,24 @@ class LedgerMachine(RuleBasedStateMachine):
             assert asset not in self.models
         else:
             assert self.models[asset].fits(asset, nano, purpose)
-            self.models[asset].paid.append(Paid(receipt, purpose))
+            self.models[asset].paid.append(Paid(receipt, purpose, [asset]))
+
+    @rule(which=WHICH, assets=st.permutations(sorted(SIMULATED)), nano=st.integers(1, 8))
+    def charge_together(self, which, assets, nano) -> None:
+        first, *others = assets
+        what = {"agreement": "x", "purpose": "test", "task": "t", "round": 3}
+        cost = Cost(nano, ORDER, 1e5, 1e-3, 1)
+        known = self.models.keys() >= SIMULATED.keys()
+        fits = known and all(self.models[a].fits(a, nano, "test") for a in assets)
+        try:
+            receipt = self.ledgers[which].charge(cost, asset=first, others=others, **what)
+        except PrivacyError:
+            assert not fits, "refused what could be paid"
+        else:
+            assert fits
+            paid = Paid(receipt, "test", assets)
+            for asset in assets:
+                self.models[asset].paid.append(paid)
 
     @precondition(lambda self: any(m.paid for m in self.models.values()))
     @rule(which=WHICH, index=st.integers(0, 10**6), what=st.sampled_from(["arm", "send", "refund"]))
@@ -130,7 +148,8 @@ class LedgerMachine(RuleBasedStateMachine):
             "refund": lambda: ledger.refund(receipt),
         }
         before = ledger.answer(receipt.asset, "x", receipt.round)
-        answered = what == "arm" and before is not None
+        answers = [ledger.answer(asset, "x", receipt.round) for asset in paid.assets]
+        answered = what == "arm" and any(answer is not None for answer in answers)
         used = what == "refund" and receipt.used
         if (what, paid.state) in NEXT and not answered and not used:
             actions[what]()
@@ -163,6 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 answer = self.ledgers[1].answer(asset, "x", number)
                 assert (answer is not None) == (number in armed)
                 if answer is not None and answer.message is not None:
+                    assert armed[number].receipt.asset == asset
                     assert answer.message == armed[number].receipt.hash.encode()
 
     @invariant()

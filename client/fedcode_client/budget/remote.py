@@ -37,6 +37,7 @@ class RemoteLedger(BudgetClient):
         purpose: str,
         task: str,
         round: int,  # noqa: A002  # the field's word
+        others: Sequence[str] = (),
         cohort: int = 1,
         allowance: int | None = None,
     ) -> Receipt:
@@ -45,7 +46,7 @@ class RemoteLedger(BudgetClient):
         Raises:
             LedgerUnreachable: nobody knows whether it was paid. If it was, it stays so.
         """
-        asked = _asked(cost, asset, agreement, purpose, task, cohort, allowance)
+        asked = _asked(cost, asset, agreement, purpose, task, others, cohort, allowance)
         asked.request, asked.round = os.urandom(16).hex(), round
         paid = self._asking.call("Charge", asked)
         return Receipt(
@@ -74,11 +75,12 @@ class RemoteLedger(BudgetClient):
         agreement: str,
         purpose: str,
         task: str,
+        others: Sequence[str] = (),
         cohort: int = 1,
         allowance: int | None = None,
     ) -> None:
         """Whether :meth:`charge` would be made now."""
-        asked = _asked(cost, asset, agreement, purpose, task, cohort, allowance)
+        asked = _asked(cost, asset, agreement, purpose, task, others, cohort, allowance)
         self._asking.call("CheckCharge", asked)
 
     def arm(self, receipt: Receipt, plan: str, message: bytes) -> None:
@@ -167,6 +169,7 @@ def _asked(
     agreement: str,
     purpose: str,
     task: str,
+    others: Sequence[str],
     cohort: int,
     allowance: int | None,
 ) -> messages.ChargeRequest:
@@ -180,6 +183,7 @@ def _asked(
         agreement=agreement,
         purpose=purpose,
         task=task,
+        others=others,
         cohort=cohort,
         allowance=allowance,
     )

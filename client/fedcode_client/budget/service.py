@@ -271,6 +271,7 @@ def _charged_to(request: messages.ChargeRequest) -> dict[str, Any]:
         "agreement": request.agreement,
         "purpose": request.purpose,
         "task": request.task,
+        "others": list(request.others),
         "cohort": request.cohort,
         "allowance": request.allowance if request.HasField("allowance") else None,
     }

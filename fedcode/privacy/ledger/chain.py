@@ -190,6 +190,11 @@ class Chain:
         )
         return Entry(*found[0]) if found else None
 
+    def rows_from(self, seq: int, number: int) -> list[Entry]:
+        """So many rows in order, the one numbered ``seq`` first."""
+        found = self.query(f"{_SELECT} WHERE seq >= ? ORDER BY seq LIMIT ?", (seq, number))
+        return [Entry(*row) for row in found]
+
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query.
 

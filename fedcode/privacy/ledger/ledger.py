@@ -3,7 +3,9 @@
 """One organization's record of what it has spent: it can be read, added to, and never overspent.
 
 One account per data asset, whatever the organization, task or agreement is called: renaming
-resets nothing. A charge goes through three states, each on disk before the next step is taken:
+resets nothing. What is computed on several assets is charged to each of their accounts, in one
+transaction, and all these rows share every later state. A charge goes through three states, each on
+disk before the next step is taken:
 
 * RESERVED: paid; the caller gets the receipt without which no gradient is computed;
 * ARMED: the exact bytes of the message are in the outbox; a retry sends these and no others;
@@ -238,10 +240,14 @@ class BudgetLedger:
         purpose: str,
         task: str,
         round: int,  # noqa: A002  # the field's word
+        others: Sequence[str] = (),
         cohort: int = 1,
         allowance: int | None = None,
     ) -> Receipt:
         """Pays for one release: durable when this returns.
+
+        A release that is computed on several assets costs each of them the same: one transaction,
+        and one receipt, which is of all their charges.
 
         Args:
             cost: of the account's :meth:`Filter.cost`.
@@ -250,25 +256,23 @@ class BudgetLedger:
             purpose: as the agreement names it.
             task: name of the task.
             round: from 1.
+            others: assets beside it whose data the release is computed on, too; none twice.
             cohort: members of the round.
-            allowance: the most that the agreement may spend on the account, in nano-units.
+            allowance: the most that the agreement may spend on each account, in nano-units.
 
         Raises:
-            BudgetExhausted: a total would pass its cap; nothing is charged.
-            PolicyRefusal: the account's policy does not permit it.
-            PrivacyError: no account, or a cost that is not what the account's order asks.
+            BudgetExhausted: a total would pass its cap; nothing is charged to any.
+            PolicyRefusal: an account's policy does not permit it.
+            PrivacyError: no account, a cost that is not what an account's order asks, or accounts
+                of different kinds.
         """
-        (receipt,) = self.charge_many(
-            cost,
-            assets=[asset],
-            agreement=agreement,
-            purpose=purpose,
-            task=task,
-            round=round,
-            cohort=cohort,
-            allowance=allowance,
-        )
-        return receipt
+        _validate.count(round=round, cohort=cohort)
+        _validate.text(agreement=agreement, purpose=purpose, task=task)
+        _check_price(cost)  # it may take a second: not while others wait to write
+        values = _charged(cost, agreement, purpose, task, round)
+        with self._writing():
+            paid = self._reserve_all(asset, others, cost, values, cohort, allowance)
+        return _receipt(*paid)
 
     def charge_many(
         self,
@@ -284,7 +288,7 @@ class BudgetLedger:
     ) -> list[Receipt]:
         """Pays for one release of each of ``assets`` in one transaction: all of them, or none.
 
-        Each is a charge of its own, checked as :meth:`charge` checks it, and a row of its own.
+        Each is a charge of its own, checked as :meth:`charge` checks it, with its own receipt.
 
         Returns:
             Receipts in the order of ``assets``, when all charges are durable.
@@ -295,7 +299,7 @@ class BudgetLedger:
         """
         _validate.count(round=round, cohort=cohort)
         _validate.text(agreement=agreement, purpose=purpose, task=task)
-        _check_price(cost)  # it may take a second: not while others wait to write
+        _check_price(cost)
         values = _charged(cost, agreement, purpose, task, round)
         with self._writing():
             charged = [self._reserve(asset, cost, values, cohort, allowance) for asset in assets]
@@ -311,6 +315,7 @@ class BudgetLedger:
         purpose: str,
         task: str,
         round: int,  # noqa: A002  # the field's word
+        others: Sequence[str] = (),
         cohort: int = 1,
         allowance: int | None = None,
     ) -> Paid:
@@ -327,6 +332,7 @@ class BudgetLedger:
             purpose: as :meth:`charge`.
             task: as :meth:`charge`.
             round: as :meth:`charge`.
+            others: as :meth:`charge`.
             cohort: as :meth:`charge`.
             allowance: as :meth:`charge`.
 
@@ -346,11 +352,31 @@ class BudgetLedger:
                 (asset, agreement, round, request),
             )
             if before is None:
-                return _paid(*self._reserve(asset, cost, values, cohort, allowance))
-            if any(before.values[name] != value for name, value in values.items()):
+                return _paid(*self._reserve_all(asset, others, cost, values, cohort, allowance))
+            same = _others(before) == list(others)
+            if not same or any(before.values[name] != value for name, value in values.items()):
                 raise PrivacyError("the request was for another charge")
             self._check_state(before, RESERVED)
             return _paid(self._existing(asset), before)
+
+    def _reserve_all(
+        self,
+        asset: str,
+        others: Sequence[str],
+        cost: Cost,
+        values: Mapping[str, Any],
+        cohort: int,
+        allowance: int | None,
+    ) -> tuple[Account, Entry]:
+        """One charge of all its accounts, inside a transaction: the first one's row."""
+        _check_once([asset, *others])
+        more = {"others": list(others)} if others else {}
+        account, charge = self._reserve(asset, cost, {**values, **more}, cohort, allowance)
+        beside = {name: value for name, value in values.items() if name != "request"}
+        for other in others:
+            found, _ = self._reserve(other, cost, {**beside, "of": charge.seq}, cohort, allowance)
+            _check_alike(account, found)
+        return account, charge
 
     def _reserve(
         self,
@@ -373,6 +399,7 @@ class BudgetLedger:
         agreement: str,
         purpose: str,
         task: str,
+        others: Sequence[str] = (),
         cohort: int = 1,
         allowance: int | None = None,
     ) -> None:
@@ -381,8 +408,11 @@ class BudgetLedger:
         Raises:
             BudgetExhausted: as :meth:`charge`; so PolicyRefusal and PrivacyError.
         """
+        _check_once([asset, *others])
         values = {"agreement": agreement, "purpose": purpose, "task": task}
-        self._permitted(asset, cost, values, cohort, allowance)
+        account, _ = self._permitted(asset, cost, values, cohort, allowance)
+        for other in others:
+            _check_alike(account, self._permitted(other, cost, values, cohort, allowance)[0])
 
     def _permitted(
         self,
@@ -425,15 +455,16 @@ class BudgetLedger:
         with self._writing():
             charge = self._charge(receipt)
             agreement, number = charge.values["agreement"], charge.values["round"]
-            body = {"charge": charge.seq, "agreement": agreement, "round": number}
-            body |= {"plan": plan, "digest": digest}
+            body = {"agreement": agreement, "round": number, "plan": plan, "digest": digest}
             before = self._armed(charge.asset, agreement, number)
-            if isinstance(receipt, ChargeId) and before is not None and before.values == body:
+            asked = {"charge": charge.seq, **body}
+            if isinstance(receipt, ChargeId) and before is not None and before.values == asked:
                 return
-            self._check_state(charge, RESERVED)
-            if before is not None:
-                raise PrivacyError(f"round {number} was answered already")
-            self._chain.append(ARMED, charge.asset, body)
+            for row in self._rows(charge):
+                self._check_state(row, RESERVED)
+                if self._armed(row.asset, agreement, number) is not None:
+                    raise PrivacyError(f"round {number} was answered already")
+                self._chain.append(ARMED, row.asset, {"charge": row.seq, **body})
             self._outbox.put(charge, message)
 
     def sent(self, receipt: Receipt | ChargeId) -> None:
@@ -448,7 +479,7 @@ class BudgetLedger:
             if isinstance(receipt, ChargeId) and self._state(charge.seq) == SENT:
                 return
             self._check_state(charge, ARMED)
-            self._chain.append(SENT, charge.asset, {"charge": charge.seq})
+            self._sent(charge)
 
     def sent_again(
         self,
@@ -456,11 +487,21 @@ class BudgetLedger:
         agreement: str,
         round: int,  # noqa: A002  # the field's word
     ) -> None:
-        """Notes that an answer that was kept has left, or is about to, if that is not noted yet."""
+        """Notes that an answer that was kept has left, or is about to, if that is not noted yet.
+
+        Args:
+            asset: the first of those that were charged.
+            agreement: digest of what the answer is for.
+            round: from 1.
+        """
         with self._writing():
             armed = self._armed(asset, agreement, round)
             if armed is not None and self._state(armed.values["charge"]) == ARMED:
-                self._chain.append(SENT, asset, {"charge": armed.values["charge"]})
+                self._sent(self._reserved(armed.values["charge"]))
+
+    def _sent(self, charge: Entry) -> None:
+        for row in self._rows(charge):
+            self._chain.append(SENT, row.asset, {"charge": row.seq})
 
     def refund(self, receipt: Receipt | ChargeId) -> None:
         """Gives a charge back for which nothing was computed, and nothing can be any more.
@@ -476,11 +517,11 @@ class BudgetLedger:
                 return
             self._check_state(charge, RESERVED)
             purpose, agreement = charge.values["purpose"], charge.values["agreement"]
-            after = totals(self._chain, charge.asset, purpose, agreement).less(
-                charge.values["cost_nano"]
-            )
-            body = {"charge": charge.seq, "purpose": purpose, "agreement": agreement}
-            self._chain.append(REFUNDED, charge.asset, body | after.plain())
+            for row in self._rows(charge):
+                before = totals(self._chain, row.asset, purpose, agreement)
+                after = before.less(row.values["cost_nano"])
+                body = {"charge": row.seq, "purpose": purpose, "agreement": agreement}
+                self._chain.append(REFUNDED, row.asset, body | after.plain())
 
     def answer(
         self,
@@ -489,6 +530,11 @@ class BudgetLedger:
         round: int,  # noqa: A002  # the field's word
     ) -> Answer | None:
         """What was armed for a round, if anything: a retry sends it again as it is.
+
+        Args:
+            asset: the first of those that were charged; the others know that there was an answer.
+            agreement: digest of what it is for.
+            round: from 1.
 
         Raises:
             PrivacyError: the outbox' message cannot be opened, or is not what was armed.
@@ -756,7 +802,18 @@ class BudgetLedger:
         entry = self._chain.entry("seq = ?", (receipt.seq,))
         if entry is None or (entry.kind, entry.hash) != (RESERVED, receipt.hash):
             raise PrivacyError(f"receipt {receipt.seq} is not of this ledger")
+        if "of" in entry.values:
+            raise PrivacyError(f"row {receipt.seq} is part of the charge in row {_of(entry)}")
         return entry
+
+    def _reserved(self, seq: int) -> Entry:
+        """The first row of the charge that a row of it belongs to."""
+        (entry,) = self._chain.rows_from(seq, 1)
+        return self._reserved(_of(entry)) if "of" in entry.values else entry
+
+    def _rows(self, charge: Entry) -> list[Entry]:
+        """All rows of a charge, one for each of its accounts, its own first."""
+        return self._chain.rows_from(charge.seq, 1 + len(_others(charge)))
 
     def _check_state(self, charge: Entry, wanted: str) -> None:
         state = self._state(charge.seq)
@@ -823,6 +880,35 @@ def _paid(account: Account, entry: Entry) -> Paid:
         cost_nano=values["cost_nano"],
         seeded=account.seeded,
     )
+
+
+def _others(charge: Entry) -> list[str]:
+    """The accounts that a charge is of beside its own."""
+    others: list[str] = charge.values.get("others", [])
+    return others
+
+
+def _of(entry: Entry) -> int:
+    return int(entry.values["of"])
+
+
+def _check_once(assets: Sequence[str]) -> None:
+    if len(set(assets)) < len(assets):
+        raise PrivacyError("an account would pay twice for one release", "name each asset once")
+
+
+def _check_alike(one: Account, other: Account) -> None:
+    """Whether two accounts can pay for one release together."""
+    for name, first, second in (
+        ("unit", one.unit, other.unit),
+        ("δ", one.budget.delta, other.budget.delta),
+        ("kind", one.seeded, other.seeded),
+    ):
+        if first != second:
+            raise PrivacyError(
+                f"the accounts {one.asset} and {other.asset} are not alike: their {name} differs",
+                "accounts that pay together protect the same unit",
+            )
 
 
 def _charged(cost: Cost, agreement: str, purpose: str, task: str, number: int) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Ledger(Protocol):
         purpose: str,
         task: str,
         round: int,  # noqa: A002  # the field's word
+        others: Sequence[str] = (),
         cohort: int = 1,
         allowance: int | None = None,
     ) -> Receipt:
@@ -47,6 +48,7 @@ class Ledger(Protocol):
         agreement: str,
         purpose: str,
         task: str,
+        others: Sequence[str] = (),
         cohort: int = 1,
         allowance: int | None = None,
     ) -> None:

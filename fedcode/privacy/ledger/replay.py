@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -33,16 +34,47 @@ OPENED, ADOPTED, RESERVED, ARMED, SENT, REFUNDED, LATCHED, WITNESSED, FORFEITED 
 
 _ROUNDING = 1e-6
 
+_SHARED = (
+    *("agreement", "purpose", "task", "round"),
+    *("noise_multiplier", "sampling_rate", "steps", "cost_nano", "delta"),
+)
+"""What the accounts of one charge say alike."""
+
 
 class _Charge(NamedTuple):
-    """A charge of which more rows may follow."""
+    """A charge of which more rows may follow.
+
+    Attributes:
+        rest: the rows of the other accounts that pay for the same release.
+        follows: whether it is one of these rows: what happens to it, happens to the first one.
+    """
 
     asset: str
     purpose: str
     agreement: str
     round: int
     nano: int
+    rest: range
+    follows: bool
     armed: bool = False
+
+
+class _Due(NamedTuple):
+    """A row that must come next: what happens to a charge, happens to all its accounts at once.
+
+    Attributes:
+        kind: of the row.
+        asset: whose account it is of.
+        says: what its body has, beside totals.
+    """
+
+    kind: str
+    asset: str
+    says: Mapping[str, Any]
+
+    def is_(self, entry: Entry) -> bool:
+        same = (entry.kind, entry.asset) == (self.kind, self.asset)
+        return same and self.says.items() <= entry.values.items()
 
 
 class Replay:
@@ -58,14 +90,25 @@ class Replay:
         self._totals: dict[tuple[str, ...], int] = defaultdict(int)
         self._recent: dict[str, _Window] = defaultdict(_Window)
         self._charges: dict[int, _Charge] = {}
+        self._due: deque[_Due] = deque()
         self._answered: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._latched: set[tuple[Any, ...]] = set()
         self._requests: set[tuple[Any, ...]] = set()
         self._first = ""
 
+    @property
+    def whole(self) -> bool:
+        """Whether no row is missing at the end."""
+        return not self._due
+
     def read(self, entry: Entry) -> str:
         """What is wrong with the next row, or nothing."""
         self._first = self._first or entry.hash
+        due = self._due.popleft() if self._due else None
+        if due is not None and not due.is_(entry):
+            return f"stands where {due.asset} has its part of a charge"
+        if due is None and self._follows(entry):
+            return "comes without the charge that it is part of"
         if self._behind and entry.kind != ADOPTED:
             return f"comes before the policy in force has come to {min(self._behind)}"
         if self._owing and entry.kind != FORFEITED:
@@ -87,6 +130,13 @@ class Replay:
         }
         meaning = meanings.get(entry.kind)
         return meaning(entry) if meaning else "is of no known kind"
+
+    def _follows(self, entry: Entry) -> bool:
+        """Whether a row is part of a charge, and not its first account's."""
+        if entry.kind == RESERVED:
+            return "of" in entry.values
+        charge = self._charges.get(entry.values.get("charge", 0))
+        return charge is not None and charge.follows
 
     def _opened(self, entry: Entry) -> str:
         if entry.asset in self._accounts:
@@ -179,8 +229,14 @@ class Replay:
             v["purpose"] not in permitted.purposes or v["task"] not in permitted.tasks
         ):
             return "is for what was not permitted"
+        others = v.get("others", [])
+        if problem := self._together(account, others, "of" in v):
+            return problem
+        says = {name: v[name] for name in _SHARED} | {"of": entry.seq}
+        self._due.extend(_Due(RESERVED, other, says) for other in others)
+        rest = range(entry.seq + 1, entry.seq + 1 + len(others))
         self._charges[entry.seq] = _Charge(
-            account.asset, v["purpose"], v["agreement"], v["round"], cost.nano
+            account.asset, v["purpose"], v["agreement"], v["round"], cost.nano, rest, "of" in v
         )
         totals = self._count(self._charges[entry.seq], cost.nano)
         if not _stands(v, totals):
@@ -191,6 +247,19 @@ class Replay:
             ("cap of 30 days", _window(account), self._recent[account.asset].add(entry, cost.nano)),
         )
         return next((f"passes the {n}" for n, cap, x in passed if cap is not None and x > cap), "")
+
+    def _together(self, account: Account, others: Sequence[str], follows: bool) -> str:
+        """What is wrong with the accounts that pay for a release together, or nothing."""
+        if len({account.asset, *others}) <= len(others) or (others and follows):
+            return "pays for one release twice"
+        kinds = {_kind(account)} | {_kind(self._accounts[o]) for o in others if o in self._accounts}
+        return "is paid by accounts of different kinds" if len(kinds) > 1 else ""
+
+    def _same(self, entry: Entry, charge: _Charge) -> None:
+        """What happened to a charge happens to its other accounts next."""
+        for row in charge.rest:
+            says = {name: v for name, v in entry.values.items() if not name.endswith("_nano")}
+            self._due.append(_Due(entry.kind, self._charges[row].asset, says | {"charge": row}))
 
     def _armed(self, entry: Entry) -> str:
         v = entry.values
@@ -204,12 +273,14 @@ class Replay:
             return "answers a round again"
         answered.add(charge.round)
         self._charges[v["charge"]] = charge._replace(armed=True)
+        self._same(entry, charge)
         return ""
 
     def _sent(self, entry: Entry) -> str:
         charge = self._charges.pop(entry.values["charge"], None)
         if charge is None or charge.asset != entry.asset or not charge.armed:
             return "sends what was not armed"
+        self._same(entry, charge)
         return ""
 
     def _refunded(self, entry: Entry) -> str:
@@ -219,6 +290,7 @@ class Replay:
             return "refunds what was not charged, or was armed"
         if (v["purpose"], v["agreement"]) != (charge.purpose, charge.agreement):
             return "refunds another charge than it says"
+        self._same(entry, charge)
         stands = _stands(v, self._count(charge, -charge.nano))
         return "" if stands else "has a total that is not the sum of the charges"
 
@@ -314,6 +386,11 @@ def changed(account: Account, entry: Entry) -> Account:
 
 def _stands(values: dict[str, Any], totals: Totals) -> bool:
     return all(values[name] == value for name, value in totals.plain().items())
+
+
+def _kind(account: Account) -> tuple[object, ...]:
+    """What accounts that pay together have in common."""
+    return account.unit, account.budget.delta, account.seeded
 
 
 def _of(account: Account, purpose: str) -> int | None:

@@ -47,6 +47,8 @@ def _sound(chain: Chain) -> Iterator[Entry]:
         if problem:
             raise LedgerDamaged(f"row {entry.seq} of the ledger {problem}", DAMAGED)
         yield entry
+    if not replay.whole:
+        raise LedgerDamaged("the ledger ends in the middle of a charge", DAMAGED)
 
 
 class Verification:
