@@ -115,6 +115,7 @@ class Federation:
         seeded: whether it is a simulation.
         agreements: of single members that have signed another one.
         folder: for the ledgers; they are in memory if None.
+        others: accounts of single members beside their own, with budgets in nano-units.
     """
 
     def __init__(
@@ -126,8 +127,10 @@ class Federation:
         seeded=True,
         agreements=None,
         folder=None,
+        others=None,
     ):
         self.agreement, self.seeded, self.folder = agreement, seeded, folder
+        self.others = others or {}
         self.agreements = agreements or {}
         self.ledgers, self.members, self.trainers, self.ways = {}, {}, {}, {}
         for number, name in enumerate(agreement.roster.names):
@@ -138,6 +141,9 @@ class Federation:
                 ledger.open_simulated("code", organization=name, unit=POLICY.unit, budget=budget)
             else:
                 open_real(ledger, "code", epsilon=200.0)
+            for other, nano in self.others.get(name, {}).items():
+                less = dataclasses.replace(BUDGET, budget_nano=nano)
+                ledger.open_simulated(other, organization=name, unit=POLICY.unit, budget=less)
             self.trainers[name] = (trainers or {}).get(name) or PullTrainer(float(number))
             self._join(name, ledger)
         self.grid = InMemoryGrid({name: member_app(self._way(name)) for name in self.members})
@@ -161,6 +167,7 @@ class Federation:
             ledger,
             self.trainers[name],
             key_of(SEED, name),
+            others=list(self.others.get(name, {})),
             simulated=self.seeded,
         )
         self.ledgers[name], self.members[name] = ledger, member
