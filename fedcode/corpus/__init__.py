@@ -12,9 +12,11 @@ from fedcode.corpus.files import MODULE, parse
 from fedcode.corpus.filters import Screen, near_duplicates
 from fedcode.corpus.history import with_owners, without_authors, without_refused
 from fedcode.corpus.identity import asset_of, register
+from fedcode.corpus.joined import join, label_sources
 from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Reading
 from fedcode.corpus.languages import LANGUAGES
 from fedcode.corpus.lexer import is_identifier
+from fedcode.corpus.own import Part, owned, read_own, together, with_histories
 from fedcode.corpus.public import digest_of, read_public, save_public
 from fedcode.corpus.reading import read
 from fedcode.corpus.sources import check_there, named
@@ -30,6 +32,7 @@ __all__ = [
     "SPECIAL",
     "Function",
     "Language",
+    "Part",
     "Reading",
     "Screen",
     "Splits",
@@ -43,15 +46,21 @@ __all__ = [
     "distinct_files",
     "forget",
     "is_identifier",
+    "join",
+    "label_sources",
     "named",
     "near_duplicates",
+    "owned",
     "parse",
     "read",
+    "read_own",
     "read_public",
     "register",
     "save_public",
     "split",
     "split_own",
+    "together",
+    "with_histories",
     "with_owners",
     "without",
     "without_authors",

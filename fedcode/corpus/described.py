@@ -11,6 +11,7 @@ from fedcode.corpus import commits
 from fedcode.corpus.filters import Screen
 from fedcode.corpus.filters.licences import of_header, readable
 from fedcode.corpus.filters.look import Look
+from fedcode.corpus.reading import SAME_AS
 from fedcode.corpus.revisions import SCHEME, revision
 from fedcode.corpus.sources import contents, find
 from fedcode.filters import FilterSettings
@@ -102,7 +103,7 @@ def skipped(corpus: Corpus) -> dict[str, int]:
     found: Counter[str] = Counter()
     for one in corpus.skipped:
         reason, _, _ = one.reason.partition(":")
-        if reason.startswith("same tokens as "):
-            reason = "same tokens as another file"
+        if reason.startswith(SAME_AS):
+            reason = f"{SAME_AS}another file"
         found[reason] += 1
     return dict(found.most_common())

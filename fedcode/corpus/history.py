@@ -5,7 +5,8 @@
 A ``path:`` source may hold several repositories, one in another: a file belongs to the innermost. A
 file's author is whoever wrote most of its lines (``git blame -w`` at HEAD, or at the commit that a
 ``git:`` source names); lines of others in it count as theirs. Authors become numbers in the order
-of their first files: nothing outside of this module, and no cache, ever holds a name or an address.
+of their first files, over all sources of an organization: nothing outside of this module, and no
+cache, ever holds a name or an address.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache as remembered
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from fedcode.corpus import cache as cached
@@ -42,6 +44,19 @@ _Place = tuple[Path | None, str]
 """The work tree that a file lies in, if any, and its path there."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question for the authors of files.
+
+    Attributes:
+        key: the commit that each file is looked up at, if any, and its path there.
+        addresses: gives their main authors' addresses, empty where there is none.
+    """
+
+    key: Sequence[tuple[str | None, str]]
+    addresses: Callable[[], list[str]]
+
+
 def with_owners(
     corpus: Corpus,
     source: str,
@@ -63,27 +78,58 @@ def with_owners(
         CorpusError: the unit is the author, and not every file has one.
         CacheDamaged: what was kept is not what was written.
     """
-    if unit not in (PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY):
-        return corpus
-    scheme, _, rest = source.partition(":")
-    root = Path(rest).resolve() if scheme == "path" else None
-    paths = paths_of(corpus.files)
-    inner = _innermost(root) if root else lambda _: ""
+    (owned,) = with_owners_of([(source, corpus)], unit, cache=cache, workers=workers)
+    return owned
+
+
+def with_owners_of(
+    parts: Sequence[tuple[str, Corpus]],
+    unit: PrivacyUnit,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> list[Corpus]:
+    """As :func:`with_owners`, of several sources: who wrote in two of them has the same number.
+
+    Args:
+        parts: the source that each corpus was read from, and the corpus.
+        unit: the privacy unit.
+        cache: a folder to keep authors in, under a digest of all commits that they are found in.
+        workers: git processes at a time.
+
+    Returns:
+        The corpora, in the order given.
+
+    Raises:
+        CorpusError: the unit is the author, and not every file has one.
+        CacheDamaged: what was kept is not what was written.
+    """
     if unit is PrivacyUnit.REPOSITORY:
-        return _owned(corpus, [""] * len(paths), [inner(_folder(path)) for path in paths])
-    if scheme in (SCHEME, commits.SCHEME):
-        authors = _authors_at(scheme, rest, paths, cache)
-    else:
-        places = [_place(root, inner(_folder(path)), path) for path in paths]
-        authors = _authors(places, cache, workers)
-    unknown = [path for path, author in zip(paths, authors, strict=True) if not author]
-    if unknown:
-        raise CorpusError(
-            f"{corpus.name}: no history says who wrote {len(unknown)} of {len(paths)} files "
-            f"({unknown[0]}, for one)",
-            OTHER_UNIT,
-        )
-    return _owned(corpus, authors, [""] * len(paths))
+        return [_of_repositories(source, corpus) for source, corpus in parts]
+    if unit is not PrivacyUnit.AUTHOR:
+        return [corpus for _, corpus in parts]
+    asked = [_asked(source, paths_of(corpus.files), cache, workers) for source, corpus in parts]
+    authors = iter(_pseudonyms(asked, cache))
+    owned = []
+    for source, corpus in parts:
+        own = list(islice(authors, len(corpus.files)))
+        unknown = [path for path, n in zip(paths_of(corpus.files), own, strict=True) if not n]
+        if unknown:
+            where = f" of {source}" if len(parts) > 1 else ""
+            raise CorpusError(
+                f"{corpus.name}: no history{where} says who wrote {len(unknown)} of {len(own)} "
+                f"files ({unknown[0]}, for one)",
+                OTHER_UNIT,
+            )
+        owned.append(_owned(corpus, own, [""] * len(own)))
+    return owned
+
+
+def _of_repositories(source: str, corpus: Corpus) -> Corpus:
+    scheme, _, rest = source.partition(":")
+    inner = _innermost(Path(rest).resolve()) if scheme == "path" else lambda _: ""
+    found = [inner(_folder(path)) for path in paths_of(corpus.files)]
+    return _owned(corpus, [""] * len(found), found)
 
 
 def without_refused(
@@ -241,26 +287,28 @@ def _place(root: Path | None, repository: str, path: str) -> _Place:
     return top, (root / path).relative_to(top).as_posix() if top else path
 
 
-def _authors_at(scheme: str, place: str, paths: Sequence[str], cache: Path | None) -> list[str]:
-    """As :func:`_authors`, of the files of a commit, or of commits."""
-    history = revision(place).snapshot
-
-    def addresses() -> list[str]:
-        if scheme == commits.SCHEME:
-            found = commits.authors_of(place, cache)
-        else:
-            found = main_authors(history)
-        return [found.get(path, "") for path in paths]
-
-    return _pseudonyms([(history.commit, path) for path in paths], addresses, cache)
-
-
-def _authors(places: Sequence[_Place], cache: Path | None, workers: int) -> list[str]:
-    """A pseudonym for the main author of each file, empty where there is none."""
+def _asked(source: str, paths: Sequence[str], cache: Path | None, workers: int) -> _Asked:
+    """Who wrote most of each file of a source, or each commit."""
+    scheme, _, rest = source.partition(":")
+    if scheme in (SCHEME, commits.SCHEME):
+        history = revision(rest).snapshot
+        own = partial(_addresses_at, scheme, rest, history, paths, cache)
+        return _Asked([(history.commit, path) for path in paths], own)
+    root = Path(rest).resolve() if scheme == "path" else None
+    inner = _innermost(root) if root else lambda _: ""
+    places = [_place(root, inner(_folder(path)), path) for path in paths]
     found = _histories(places)
-    commits = {top: past.commit for top, past in found.items()}
-    key = [(commits.get(top) if top else None, path) for top, path in places]
-    return _pseudonyms(key, partial(_addresses, places, found, workers), cache)
+    ends = {top: past.commit for top, past in found.items()}
+    key = [(ends.get(top) if top else None, path) for top, path in places]
+    return _Asked(key, partial(_addresses, places, found, workers))
+
+
+def _addresses_at(
+    scheme: str, place: str, history: git.History, paths: Sequence[str], cache: Path | None
+) -> list[str]:
+    by_commit = scheme == commits.SCHEME
+    found = commits.authors_of(place, cache) if by_commit else main_authors(history)
+    return [found.get(path, "") for path in paths]
 
 
 def _addresses(
@@ -278,15 +326,17 @@ def _addresses(
         return list(threads.map(address, places))
 
 
-def _pseudonyms(
-    key: Sequence[tuple[str | None, str]], addresses: Callable[[], list[str]], cache: Path | None
-) -> list[str]:
-    """A number for each address, in the order of the first; as they were kept under ``key``."""
+def _pseudonyms(asked: Sequence[_Asked], cache: Path | None) -> list[str]:
+    """A number for each address, in the order of the first, over all that is asked.
+
+    They come from the cache if they are kept there; empty where there is no address.
+    """
+    key = [one for each in asked for one in each.key]
     digest = hashlib.sha256(json.dumps([READER, key]).encode()).hexdigest()
     kept = cache / "authors" / f"{digest}.zz" if cache else None
     if kept is not None and kept.exists():
         return _load(kept, len(key))
-    found = addresses()
+    found = [address for each in asked for address in each.addresses()]
     numbers = {one: str(n) for n, one in enumerate(dict.fromkeys(filter(None, found)), start=1)}
     authors = [numbers.get(one, "") for one in found]
     if kept is not None:

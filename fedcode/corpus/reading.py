@@ -28,6 +28,9 @@ from fedcode.corpus.store import Key, Row, Rows, Store, Writer, rows_of
 from fedcode.errors import CorpusError
 from fedcode.record import Corpus, Skipped, Taken
 
+SAME_AS = "same tokens as "
+"""How the reason begins for which a file is skipped that equals an earlier one, which it names."""
+
 _FEW_FILES = 60
 _FEW_TOKENS = 200_000
 """So much is read sooner than further processes start."""
@@ -232,7 +235,7 @@ class _Found:
             if isinstance(item, Skipped):
                 self.skipped.append(item)
             elif item.same in first:
-                self.skipped.append(Skipped(path, f"same tokens as {first[item.same]}"))
+                self.skipped.append(Skipped(path, SAME_AS + first[item.same]))
             else:
                 total += item.tokens
                 if max_tokens is not None and total > max_tokens:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from operator import eq
 from typing import overload
 
-from fedcode.record import SourceFile
+from fedcode.record import SourceFile, UnitId
 
 Change = Callable[[int, SourceFile], SourceFile]
 """Makes another file of a file and its index; of the same path."""
@@ -85,6 +87,47 @@ class View(Files):
         row = self.rows[index]
         file = self.files[row]
         return file if self.change is None else self.change(row, file)
+
+
+class Joined(Files):
+    """Files of several sequences, one sequence after another, each file below its folder.
+
+    Args:
+        parts: folder and files of each.
+    """
+
+    __slots__ = ("_parts", "_starts")
+
+    def __init__(self, parts: Iterable[tuple[str, Sequence[SourceFile]]]) -> None:
+        self._parts = tuple(parts)
+        self._starts = [0, *accumulate(len(files) for _, files in self._parts)]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def paths(self) -> list[str]:
+        """See :class:`Files`."""
+        return [f"{folder}/{path}" for folder, files in self._parts for path in paths(files)]
+
+    def at(self, index: int) -> SourceFile:
+        """See :class:`Files`."""
+        number = bisect_right(self._starts, index) - 1
+        folder, files = self._parts[number]
+        return below(folder, files[index - self._starts[number]])
+
+
+def below(folder: str, file: SourceFile) -> SourceFile:
+    """A file as it stands in a folder more: its path, and its records' units and repositories."""
+    records = (
+        replace(
+            record,
+            unit=UnitId(f"{folder}/{record.unit}"),
+            path=f"{folder}/{record.path}",
+            repository=f"{folder}/{record.repository}" if record.repository else folder,
+        )
+        for record in file.records
+    )
+    return SourceFile(f"{folder}/{file.path}", file.tokens, tuple(records))
 
 
 def paths(files: Sequence[SourceFile]) -> list[str]:

@@ -18,7 +18,7 @@ from fedcode.corpus.filters import (
     secret_scan,
 )
 from fedcode.corpus.filters.blocking import blocked, without
-from fedcode.corpus.filters.denied import Denied
+from fedcode.corpus.filters.denied import Denied, What
 from fedcode.corpus.filters.look import Block, Look
 from fedcode.corpus.language import Language, Reading
 from fedcode.filters import FilterSettings
@@ -62,12 +62,14 @@ class Screen:
         people: names and addresses of a repository's authors, to be replaced wherever they stand.
         erased: units, files, repositories and authors that are gone for good.
         opted_out: authors whose code is not trained on.
+        label: of the source that is read; what is erased may be named with it before its path.
     """
 
     settings: FilterSettings = field(default_factory=FilterSettings)
     people: frozenset[str] = frozenset()
     erased: Denied = field(default_factory=Denied)
     opted_out: Denied = field(default_factory=Denied)
+    label: str = ""
 
     def check(self) -> None:
         """Whether everything is installed that it asks for.
@@ -83,7 +85,9 @@ class Screen:
         people = Denied(frozenset(("", one) for one in self.people)).key()
         # names of authors are looked at when a file has been read
         settings = self.settings.model_dump(mode="json")
-        return json.dumps([VERSION, settings, people, self.erased.key()], sort_keys=True)
+        # among several sources, what was erased may be named with the label of one
+        label = [self.label] if self.label and self.erased else []
+        return json.dumps([VERSION, settings, people, self.erased.key(), *label], sort_keys=True)
 
     def author(self, address: str) -> str:
         """The filter that takes what the owner of an address wrote; empty if none does."""
@@ -113,10 +117,16 @@ class Screen:
             return None
         folders = path.split("/")[:-1]
         above = ["/".join(folders[:depth]) for depth in range(len(folders) + 1)]
-        gone = self.erased.holds("file", path) or any(
-            self.erased.holds("repository", folder) for folder in above
+        gone = self._erased("file", path) or any(
+            self._erased("repository", folder) for folder in above
         )
         return Taken(path, ERASED, "", "file") if gone else None
+
+    def _erased(self, what: What, name: str) -> bool:
+        """Whether what has a name below the source was erased, with the source's label or not."""
+        labelled = f"{self.label}/{name}" if name else self.label
+        names = (name, labelled) if self.label else (name,)
+        return any(self.erased.holds(what, one) for one in names)
 
     def text(self, path: str, text: str, language: Language, licence: str = "") -> Screened:
         r"""What a file's text becomes, or why the file goes.
@@ -175,9 +185,9 @@ class Screen:
         gone, rest = blocked(found, blocks)
         if self.erased:
             for i, function in enumerate(found.functions):
-                if self.erased.holds("unit", f"{path}::{function.name}"):
+                if self._erased("unit", f"{path}::{function.name}"):
                     gone[i] = ERASED, "unit"
-            if self.erased.holds("unit", f"{path}::{MODULE}"):
+            if self._erased("unit", f"{path}::{MODULE}"):
                 rest = ERASED, "unit"
         names = {i: GONE if gone[i][0] == ERASED else found.functions[i].name for i in gone}
         taken = [Taken(path, why[0], names[i], why[1]) for i, why in gone.items()]
