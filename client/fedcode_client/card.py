@@ -46,16 +46,19 @@ def card(
     Raises:
         CorpusError: the source is not there any more.
     """
-    asset = ours.paying
-    runs = _runs(home)
-    sources = [
-        _described(ours, asset, max_tokens)
-        | _tested(ours, asset, snapshots)
-        | _used(ledger, asset, runs)
-    ]
-    others = [] if ledger is None else [one.asset for one in ledger.accounts()]
+    runs, sources = _runs(home), list[dict[str, Any]]()
+    for one in ours.apart():
+        asset = next(iter(one.paying), None)
+        sources.append(
+            _described(one, asset, max_tokens)
+            | _tested(one, asset, snapshots)
+            | _used(ledger, asset, runs)
+        )
+    known = {one["asset"] for one in sources}
     sources += [
-        {"source": None, "asset": one} | _used(ledger, one, runs) for one in others if one != asset
+        {"source": None, "asset": account.asset} | _used(ledger, account.asset, runs)
+        for account in (ledger.accounts() if ledger else ())
+        if account.asset not in known
     ]
     return {
         "schema": SCHEMA,
@@ -113,7 +116,7 @@ def _refused(corpus: Corpus) -> dict[str, int]:
 def _tested(ours: Ours, asset: str | None, snapshots: Snapshots) -> dict[str, Any]:
     """What tests found of this source, and what was accepted."""
     account = asset or ours.source
-    latest = [one for one in snapshots.latest() if one.subject.asset == account]
+    latest = [one for one in snapshots.latest() if account in one.subject.assets]
     keys = {one.subject.key for one in latest}
     accepted = [one for one in snapshots.acceptances() if one.subject in keys]
     return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,7 +79,7 @@ class _Charged:
 def document(
     records: Records,
     member: str,
-    account: AccountTotals,
+    accounts: Sequence[AccountTotals],
     rows: Iterable[str],
     head: str,
     *,
@@ -91,7 +91,7 @@ def document(
     Args:
         records: of the run.
         member: our name in its roster.
-        account: that was charged.
+        accounts: that were charged; a release that several paid for counts once.
         rows: of the ledger, as it exports them, up to ``head``.
         head: of the ledger.
         audits: files of ``fedcode audit`` that belong to the run.
@@ -100,19 +100,17 @@ def document(
     Raises:
         ConfigError: nothing was charged for the run, or an audit cannot be read.
     """
-    charges = _charges(rows, account.asset)
+    charges = _charges(rows, {one.asset for one in accounts})
     every = [charges.get(agreed.digest(), []) for agreed in records.agreements]
     if not any(every):
-        raise ConfigError(
-            f"nothing was charged for {records.run}", "is this its ledger, and its account?"
-        )
+        raise ConfigError(f"nothing was charged for {records.run}", "is this its ledger?")
     parts = [
         _part(a, records, member, own) for a, own in zip(records.agreements, every, strict=True)
     ]
     first = records.agreements[0]
     return {
         "schema": SCHEMA,
-        "organization": account.organization,
+        "organization": accounts[0].organization,
         "member": member,
         "run": records.run,
         "federation": first.federation,
@@ -120,15 +118,19 @@ def document(
         "unit": first.unit,
         "adjacency": ADJACENCY,
         "delta": first.delta,
-        "accountant": {"shown": SHOWN, "stops": STOPS, "order": account.order},
+        "accountant": {"shown": SHOWN, "stops": STOPS},
         "epsilon_local": _local([one for own in every for one in own], first.delta),
         "agreements": parts,
-        "account": {
-            "asset": account.asset,
-            "delta": account.delta,
-            "epsilon_cap": account.epsilon_cap,
-            "epsilon_spent": account.epsilon_spent,
-        },
+        "accounts": [
+            {
+                "asset": one.asset,
+                "order": one.order,
+                "delta": one.delta,
+                "epsilon_cap": one.epsilon_cap,
+                "epsilon_spent": one.epsilon_spent,
+            }
+            for one in accounts
+        ],
         "assumptions": list(assumptions(PrivacyUnit(first.unit))),
         "audits": [_audit(path) for path in audits],
         "ledger_head": head,
@@ -170,13 +172,13 @@ def _content(values: dict[str, Any], officer: str) -> bytes:
     return canonical({"certificate": values, "officer": officer})
 
 
-def _charges(rows: Iterable[str], asset: str) -> dict[str, list[_Charged]]:
-    """By agreement."""
+def _charges(rows: Iterable[str], assets: Container[str]) -> dict[str, list[_Charged]]:
+    """By agreement; what several accounts paid for is one charge."""
     reserved: dict[int, dict[str, Any]] = {}
     ended: dict[str, set[int]] = {"ARMED": set(), "REFUNDED": set()}
     for line in rows:
         row = json.loads(line)
-        if row["asset"] != asset:
+        if row["asset"] not in assets or "of" in row["body"]:
             continue
         if row["kind"] == "RESERVED":
             reserved[row["seq"]] = row["body"]

@@ -39,21 +39,22 @@ class Subject:
     """What a snapshot is one of: snapshots of one subject are compared with one another.
 
     Attributes:
-        source: where the code lies.
-        asset: the account that pays for it; the source where there is none.
+        sources: where the code lies.
+        assets: the accounts that pay for it; a source itself where it has none.
         labels: where they come from, as the federation's settings have it; empty for none.
         heldout: one file in so many is held out; None for none.
     """
 
-    source: str
-    asset: str
+    sources: tuple[str, ...]
+    assets: tuple[str, ...]
     labels: str
     heldout: int | None
 
     @property
     def key(self) -> str:
         """Names it, also where the code was moved to another folder."""
-        said = [self.asset, self.source.partition(":")[0], self.labels, self.heldout]
+        schemes = sorted(source.partition(":")[0] for source in self.sources)
+        said = [sorted(self.assets), schemes, self.labels, self.heldout]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
@@ -101,8 +102,10 @@ class Snapshot:
         """
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
+            subject = said["subject"]
+            named = {name: tuple(map(str, subject[name])) for name in ("sources", "assets")}
             return cls(
-                Subject(**said["subject"]),
+                Subject(**subject | named),
                 int(said["time"]),
                 tuple(Outcome(**one) for one in said["outcomes"]),
                 Profile.read(said["profile"]),

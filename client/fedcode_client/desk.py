@@ -216,7 +216,7 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     """What ``ours`` holds, as it was read, and whose account would pay for it.
 
     Args:
-        ours: our code.
+        ours: our code, of one source.
         ledger: ours, if there is one.
         report: a file to list in what filters took, a line of JSON each.
         more: whether what the file holds is another source's, and stays.
@@ -236,7 +236,7 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     for unit in (PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY):
         with suppress(CorpusError):  # authors are not known everywhere
             counted[str(unit)] = population(ours.owned(unit).stream(), unit)
-    paying = ours.paying
+    paying = next(iter(ours.paying), None)
     known = None
     if ledger is not None:
         known = paying is not None and ledger.account(paying) is not None

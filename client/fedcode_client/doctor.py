@@ -9,7 +9,7 @@ import shlex
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,10 +90,11 @@ def apart(least: float, most: float) -> Check:
 
 
 def _source(home: Home) -> Check:
-    source = home.settings().source
-    if source is None:
+    sources = home.sources()
+    if not sources:
         return Check("client.toml names no source", False, 'write source = "git:DIR" there')
-    return Check(f"source: {source}, account {asset_of(source)}", True)
+    said = [f"{source}, account {asset_of(source)}" for source in sources]
+    return Check(f"{'source' if len(said) == 1 else 'sources'}: {'; '.join(said)}", True)
 
 
 def _account(home: Home) -> Check:
@@ -101,13 +102,17 @@ def _account(home: Home) -> Check:
     if settings.budget is not None:
         return Check(f"the budget service is at {settings.budget}", True)
     path = home.ledger / "ledger.sqlite"
-    if settings.source is None or not path.exists():
-        return Check("there is no account yet", False, _creating(home))
+    sources = home.sources()
+    if not sources or not path.exists():
+        return Check("there is no account yet", False, _creating(home, sources))
     with BudgetLedger.open(path, read_only=True) as ledger:
-        account = ledger.account(asset_of(settings.source))
-    if account is None:
-        return Check("our code has no account", False, _creating(home))
-    return Check(f"account: ε ≤ {account.budget.epsilon:g} for a {account.unit}", True)
+        found = {source: ledger.account(asset_of(source)) for source in sources}
+    missing = [source for source, account in found.items() if account is None]
+    if missing:
+        what = "our code has" if len(missing) == len(sources) else f"{', '.join(missing)}:"
+        return Check(f"{what} no account", False, _creating(home, missing))
+    caps = {f"ε ≤ {one.budget.epsilon:g} for a {one.unit}": 0 for one in found.values() if one}
+    return Check(f"{'account' if len(found) == 1 else 'accounts'}: {', '.join(caps)}", True)
 
 
 def _ledger(home: Home) -> Check:
@@ -123,9 +128,9 @@ def _ledger(home: Home) -> Check:
     return Check(f"the ledger: {rows:,} rows in order, no countersigned head is missing", True)
 
 
-def _creating(home: Home) -> str:
-    source = anchored(home.settings().source or "path:DIR", home.root)
-    words = ["fedcode-client", "budget", "create", source, "--policy", "POLICY.toml"]
+def _creating(home: Home, sources: Sequence[str]) -> str:
+    named = sources or [anchored("path:DIR", home.root)]
+    words = ["fedcode-client", "budget", "create", *named, "--policy", "POLICY.toml"]
     return shlex.join([*words, "--unit", "function", "--home", str(home.root)])
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedcode.certificates import key_pem, load_key, new_key
 from fedcode.errors import ConfigError, MembershipError
+from fedcode.federation import anchored
 from fedcode.folders import Folder
 from fedcode.signing import SigningKey
 from fedcode.storage import write_atomically
@@ -91,6 +92,10 @@ class Home(Folder):
     def settings(self) -> ClientSettings:
         """What stands in ``client.toml``."""
         return parsed(ClientSettings, read(self.toml), str(self.toml), HINT)
+
+    def sources(self) -> tuple[str, ...]:
+        """Where our code lies, as ``client.toml`` names it; none where it names none."""
+        return tuple(anchored(source, self.root) for source in self.settings().source)
 
     def signing_key(self) -> SigningKey:
         """Ours in the roster."""

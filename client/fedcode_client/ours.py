@@ -4,25 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fedcode.corpus import (
     Screen,
     asset_of,
+    assets_of,
     cache_folder,
     deduplicate,
     near_duplicates,
-    read,
     read_public,
     split_own,
-    with_owners,
-    without_refused,
 )
 from fedcode.corpus.data_tests import leaks
-from fedcode.corpus.labels import labeller_of, of_history
+from fedcode.corpus.labels import labeller_of
+from fedcode.corpus.own import Part, owned, read_own, together, with_histories
 from fedcode.corpus.profile import profile, texts
 from fedcode.errors import CorpusError, RunError
 from fedcode.federation import Federation, FixSettings
@@ -69,16 +68,14 @@ class Ours:
     """Our code, read once.
 
     Attributes:
-        source: where it lies.
-        corpus: as it was read.
+        parts: what each source holds, as it was read.
         workers: processes that read more about it.
-        screen: what must not be trained on; none of it is in ``corpus`` but near-duplicates.
+        screen: what must not be trained on; none of it is in ``parts`` but near-duplicates.
         fixes: what we call a fix, where labels come from history.
         snapshots: what our data was like before; it is tested before a run trains on it.
     """
 
-    source: str
-    corpus: Corpus
+    parts: tuple[Part, ...]
     workers: int = 1
     screen: Screen = field(default_factory=Screen)
     fixes: FixSettings | None = None
@@ -88,7 +85,7 @@ class Ours:
     def read(
         cls,
         name: str,
-        source: str,
+        sources: Sequence[str],
         max_tokens: int | None = None,
         workers: int = 1,
         screen: Screen | None = None,
@@ -98,8 +95,9 @@ class Ours:
 
         Args:
             name: ours in the federation.
-            source: ``git:DIR``, ``path:DIR``, ``package:NAME`` or ``wheel:FILE``.
-            max_tokens: so many tokens at most.
+            sources: ``git:DIR``, ``commits:DIR``, ``path:DIR``, ``package:NAME`` or
+                ``wheel:FILE``; at least one.
+            max_tokens: so many tokens of each at most.
             workers: processes that read.
             screen: what must not be trained on; if absent, what all filters take.
             fixes: what we call a fix, where labels come from history.
@@ -108,27 +106,51 @@ class Ours:
             CorpusError: there is nothing to read, or nothing that may be trained on.
             ConfigError: a filter needs what is not installed.
         """
-        screen, folder = screen or Screen(), cache_folder()
-        _refuse_erased(source, screen)
-        corpus = read(
-            source, name, max_tokens=max_tokens, cache=folder, workers=workers, screen=screen
+        screen = screen or Screen()
+        for source in sources:
+            _refuse_erased(source, screen)
+        parts = read_own(
+            name,
+            sources,
+            max_tokens=max_tokens,
+            cache=cache_folder(),
+            workers=workers,
+            screen=screen,
         )
-        corpus = without_refused(corpus, source, screen, cache=folder, workers=workers)
-        return cls(source, corpus, workers, screen, fixes)
+        return cls(parts, workers, screen, fixes)
 
     @property
-    def asset(self) -> str:
-        """The account that pays for its use.
+    def sources(self) -> tuple[str, ...]:
+        """Where it lies."""
+        return tuple(part.source for part in self.parts)
+
+    @property
+    def source(self) -> str:
+        """The same for people."""
+        return ", ".join(self.sources)
+
+    @property
+    def corpus(self) -> Corpus:
+        """All of it as it was read."""
+        return together(self.parts)
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The accounts that pay for its use, in an order that is not the sources'.
 
         Raises:
-            CorpusError: it is a folder without history that is not registered.
+            CorpusError: a source is a folder without history that is not registered.
         """
-        return asset_of(self.source)
+        return assets_of(self.sources)
 
     @property
-    def paying(self) -> str | None:
-        """As :attr:`asset`; None for a folder without history that is not registered."""
-        return _paying(self.source)
+    def paying(self) -> tuple[str, ...]:
+        """As :attr:`assets`; none for folders without history that are not registered."""
+        return tuple(sorted({asset for one in self.sources if (asset := _paying(one))}))
+
+    def apart(self) -> Iterator[Ours]:
+        """What each source holds by itself."""
+        return (replace(self, parts=(part,)) for part in self.parts)
 
     def distinct(self) -> Corpus:
         """All of it but what equals another record, or is near one."""
@@ -137,9 +159,7 @@ class Ours:
 
     def owned(self, unit: PrivacyUnit) -> Corpus:
         """All of it, its records with the owners that ``unit`` asks for."""
-        return with_owners(
-            self.corpus, self.source, unit, cache=cache_folder(), workers=self.workers
-        )
+        return owned(self.parts, unit, cache=cache_folder(), workers=self.workers)
 
     def trained_on(self, federation: Federation, public: Corpus, labels: Labels = "none") -> Corpus:
         """What is trained on: nothing that is public, or held out, and nothing twice.
@@ -152,7 +172,7 @@ class Ours:
         Raises:
             CorpusError: nothing is left.
         """
-        return self._labelled(self._split(federation, public)[0], federation, labels)
+        return self._labelled(self._split(federation, public, labels)[0], federation, labels)
 
     def tested(
         self, federation: Federation, public: Corpus, labels: Labels, snapshots: Snapshots
@@ -168,17 +188,21 @@ class Ours:
         Raises:
             CorpusError: nothing is left.
         """
-        train, heldout = self._split(federation, public)
+        train, heldout = self._split(federation, public, labels)
         labelled = self._labelled(train, federation, labels)
         # before labels are injected, which may by chance make one function of another
         leaked = leaks(texts(train), texts(heldout))
         said = "" if labels == "none" else federation.labels.model_dump_json()
-        subject = Subject(self.source, self.paying or self.source, said, federation.heldout)
+        assets = tuple(_paying(source) or source for source in self.sources)
+        subject = Subject(self.sources, assets, said, federation.heldout)
         return labelled, snapshots.test(subject, profile(labelled), leaked, labels)
 
-    def _split(self, federation: Federation, public: Corpus) -> tuple[Corpus, Corpus]:
-        """What is trained on, without labels, and what is held out."""
-        whole, near = self.owned(federation.privacy.unit), self.screen.settings.near
+    def _split(
+        self, federation: Federation, public: Corpus, labels: Labels
+    ) -> tuple[Corpus, Corpus]:
+        """What is trained on, with no labels but those of histories, and what is held out."""
+        ours, unit = self._with_histories(federation, labels), federation.privacy.unit
+        whole, near = ours.owned(unit), self.screen.settings.near
         train, heldout = split_own(whole, public, federation.heldout, near)
         if not any(train.stream()):
             raise CorpusError(
@@ -187,13 +211,18 @@ class Ours:
             )
         return train, heldout
 
+    def _with_histories(self, federation: Federation, labels: Labels) -> Ours:
+        """With labels of each source's own history, where they come from there."""
+        settings = federation.labels
+        if labels == "none" or settings.kind != "history":
+            return self
+        federation.check_labels()
+        return replace(self, parts=with_histories(self.parts, settings, self.fixes, cache_folder()))
+
     def _labelled(self, train: Corpus, federation: Federation, labels: Labels) -> Corpus:
         if labels == "none":
             return train
         federation.check_labels()
-        if federation.labels.kind == "history":
-            folder = cache_folder()
-            return of_history(train, self.source, federation.labels, self.fixes, folder)
         labeller = labeller_of(federation)
         return train if labeller is None else labeller.label(train)
 
@@ -206,7 +235,9 @@ def _refuse_erased(source: str, screen: Screen) -> None:
     """
     asset = _paying(source) if screen.erased else None
     if asset is not None and screen.erased.holds("repository", asset):
-        raise CorpusError("this repository was erased", "it is not read again; name another source")
+        raise CorpusError(
+            f"{source}: this repository was erased", "it is not read again; name another source"
+        )
 
 
 def _paying(source: str) -> str | None:

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The fedcode authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether our account pays for what a federation asks: known before anybody says yes to it."""
+"""Whether our accounts pay for what a federation asks: known before anybody says yes to it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedcode.corpus import asset_of
+from fedcode.corpus import assets_of
 from fedcode.errors import ConfigError, FedcodeError
-from fedcode.federation import Federation, anchored
+from fedcode.federation import Federation
+from fedcode.privacy.ledger import Account
 from fedcode_client.budget.keys import Role
 from fedcode_client.budget.service import LEDGER
 from fedcode_client.budget.where import connected
@@ -18,30 +20,32 @@ from fedcode_client.home import Home
 
 @dataclass(frozen=True, slots=True)
 class Paying:
-    """What our account has to say of a federation.
+    """What our accounts have to say of a federation.
 
     Attributes:
         planned: rounds by task.
-        cost: what it would cost the account; None where there is none yet.
+        costs: what it would cost each account; none where one of them is not there yet.
         why: there is none, in words.
     """
 
     planned: dict[str, int]
-    cost: Cost | None
+    costs: tuple[Cost, ...]
     why: str = ""
 
     def lines(self) -> list[str]:
         """For people."""
-        if self.cost is None:
+        if not self.costs:
             return [f"nobody knows what our account pays: {self.why}"]
-        found, rounds = self.cost, self.cost.rounds
-        shares = f"{found.share:.1%} of the budget, {found.left:.1%} left"
-        said = [f"our account {found.asset}: {shares}"]
+        return [line for cost in self.costs for line in self._lines(cost)]
+
+    def _lines(self, cost: Cost) -> list[str]:
+        shares = f"{cost.share:.1%} of the budget, {cost.left:.1%} left"
+        said = [f"our account {cost.asset}: {shares}"]
         said += [
-            f"it pays for {rounds[task]} of {planned} rounds of {task}: then we would stop, and "
-            "the others go on"
+            f"it pays for {cost.rounds[task]} of {planned} rounds of {task}: then we would stop, "
+            "and the others go on"
             for task, planned in self.planned.items()
-            if rounds[task] < planned
+            if cost.rounds[task] < planned
         ]
         return said
 
@@ -49,19 +53,21 @@ class Paying:
         """Whether we can take part at all.
 
         Raises:
-            ConfigError: the account pays for no round of a task.
+            ConfigError: an account pays for no round of a task.
         """
-        nothing = [t for t, number in self.cost.rounds.items() if not number] if self.cost else []
-        if self.cost and nothing:
-            raise ConfigError(
-                f"our account pays for no round of {', '.join(nothing)}: too little is left "
-                f"{self.cost.limit}",
-                "fedcode-client budget show; officers can raise a cap, or decline the run",
-            )
+        for cost in self.costs:
+            nothing = [task for task, number in cost.rounds.items() if not number]
+            if nothing:
+                which = f" {cost.asset}" if len(self.costs) > 1 else ""
+                raise ConfigError(
+                    f"our account{which} pays for no round of {', '.join(nothing)}: too little is "
+                    f"left {cost.limit}",
+                    "fedcode-client budget show; officers can raise a cap, or decline the run",
+                )
 
 
 def paying(home: Home, federation: Federation, name: str) -> Paying:
-    """What our account would pay of a federation, by its budget and by our policy.
+    """What our accounts would pay of a federation, by their budgets and by our policy.
 
     Args:
         home: our folder.
@@ -69,35 +75,48 @@ def paying(home: Home, federation: Federation, name: str) -> Paying:
         name: ours in it.
 
     Raises:
-        ConfigError: the account has another unit; it has it for good.
+        ConfigError: an account has another unit; it has it for good.
         PolicyRefusal: our policy does not permit it.
     """
     planned = {task.name: task.rounds for task in federation.tasks}
-    source = home.settings().source
-    if source is None:
-        return Paying(planned, None, f"{home.toml} names no source")
+    sources = home.sources()
+    if not sources:
+        return Paying(planned, (), f"{home.toml} names no source")
     try:
-        asset = asset_of(anchored(source, home.root))
+        assets = assets_of(sources)
     except FedcodeError as error:
-        return Paying(planned, None, str(error))
-    none = Paying(planned, None, f"{asset} has no account yet")
+        return Paying(planned, (), str(error))
     if home.settings().budget is None and not (home.ledger / LEDGER).exists():
-        return none  # to look makes no ledger
+        return Paying(planned, (), _none(assets))  # to look makes no ledger
     with connected(home, Role.TRAINER) as office:
-        account = office.account(asset)
-        accounts = [one for one in office.totals() if one.asset == asset]
-    if account is None:
-        return none
+        found = {asset: office.account(asset) for asset in assets}
+        accounts = [one for one in office.totals() if one.asset in assets]
+    for account in filter(None, found.values()):
+        _check(account, federation)
+    missing = [asset for asset, account in found.items() if account is None]
+    if missing:
+        return Paying(planned, (), _none(missing))
+    return Paying(planned, tuple(costs(accounts, federation, name=name)))
+
+
+def _none(assets: Sequence[str]) -> str:
+    return f"{', '.join(assets)} {'has' if len(assets) == 1 else 'have'} no account yet"
+
+
+def _check(account: Account, federation: Federation) -> None:
+    """Whether an account is for what the federation protects, and our policy permits it."""
     unit = federation.privacy.unit
     if account.unit != unit:
         raise ConfigError(
-            f"our account {asset} is for a {account.unit}, and the federation protects a {unit}",
+            f"our account {account.asset} is for a {account.unit}, and the federation protects a "
+            f"{unit}",
             "an account's unit is for good: decline the run",
         )
     if account.policy is not None:
-        for task in planned:
+        for task in federation.tasks:
             account.policy.policy.check(
-                purpose=federation.purpose, task=task, unit=unit, cohort=len(federation.members)
+                purpose=federation.purpose,
+                task=task.name,
+                unit=unit,
+                cohort=len(federation.members),
             )
-    (cost,) = costs(accounts, federation, name=name)
-    return Paying(planned, cost)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from fedcode.data_tests import AgentDataTests
 from fedcode.federation import CODE, FixSettings
@@ -16,6 +16,9 @@ from fedcode.strict import Count, Strict, formed
 HINT = "the comments in client.toml say what there is"
 
 Source = Annotated[str, formed(r"^(git|commits|package|wheel|path):.+$", CODE)]
+Sources = Annotated[
+    tuple[Source, ...], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)
+]
 Address = Annotated[
     str,
     formed(r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$", "HOST:PORT"),
@@ -27,10 +30,11 @@ class ClientSettings(Strict):
     """``client.toml``.
 
     Attributes:
-        source: the code that is trained on; ``git:DIR``, ``path:DIR``, ``package:NAME`` or
-            ``wheel:FILE``.
+        source: the code that is trained on; ``git:DIR``, ``commits:DIR``, ``path:DIR``,
+            ``package:NAME`` or ``wheel:FILE``, or a list of these.
         fixes: which commits mend a bug, where labels come from history.
-        max_tokens: read so many tokens of it at most, in an order fixed by the files' digests.
+        max_tokens: read so many tokens of each source at most, in an order fixed by the files'
+            digests.
         budget: ``HOST:PORT`` of the organization's budget service; `up` starts one where it is
             absent.
         memory_mib: for the tensors of a step.
@@ -43,7 +47,7 @@ class ClientSettings(Strict):
         data_tests: when our data may not be trained on.
     """
 
-    source: Source | None = None
+    source: Sources = ()
     fixes: FixSettings = FixSettings()
     max_tokens: Count | None = None
     budget: Address | None = None
@@ -56,15 +60,23 @@ class ClientSettings(Strict):
     filters: FilterSettings = FilterSettings()
     data_tests: AgentDataTests = AgentDataTests()
 
+    @field_validator("source")
+    @classmethod
+    def _each_once(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) < len(sources):
+            raise ValueError("names a source twice")
+        return sources
+
 
 TOML = """\
 # An organization's side of a federation. `fedcode-client up` reads this file when it starts.
 # Nothing in it is sent to anybody.
 
-# The code that is trained on: git:DIR, path:DIR, package:NAME (installed) or wheel:FILE.
-# source = "path:/srv/code"
+# The code that is trained on: git:DIR, path:DIR, package:NAME (installed) or wheel:FILE. Several
+# are trained on together, and the account of each pays for every round.
+# source = ["git:/srv/billing", "git:/srv/shop"]
 
-# Of that so many tokens at most.
+# Of each so many tokens at most.
 # max_tokens = 10000000
 
 # The organization's budget service, where it runs on its own; otherwise `up` starts one.

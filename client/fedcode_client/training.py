@@ -21,7 +21,7 @@ from fedcode.corpus.labels import InjectedBugs
 from fedcode.errors import ConfigError, PrivacyError
 from fedcode.federation import Federation, TaskSettings, TrainingSettings
 from fedcode.privacy.accountant import Filter
-from fedcode.privacy.ledger import BudgetLedger, Ledger
+from fedcode.privacy.ledger import Account, BudgetLedger, Ledger
 from fedcode.privacy.noise import SecureGenerator
 from fedcode.privacy.policy import PrivacyPolicy, check_population
 from fedcode.privacy.receipt import Receipt
@@ -77,11 +77,7 @@ def member(
     corpus, permitted = _permitted(federation, files, ours, task)
     records = corpus.each
     _check_units(federation, settings, records, name)
-    account = ledger.account(ours.asset)
-    if account is None:
-        raise ConfigError(
-            f"{ours.source} has no account in the ledger", "fedcode-client budget create"
-        )
+    account, *others = _accounts(ours, ledger)
     policy = agreed.policy
     rounds = permitted_rounds(federation, organization, calibrated(federation))[agreed.task]
     step = (policy.noise_multiplier, policy.sampling_rate)
@@ -98,9 +94,24 @@ def member(
         ledger,
         trainer,
         key,
+        others=[other.asset for other in others],
     )
     made.permitted = permitted
     return made
+
+
+def _accounts(ours: Ours, ledger: Ledger) -> list[Account]:
+    """All that pay."""
+    found = []
+    for asset in ours.assets:
+        account = ledger.account(asset)
+        if account is None:
+            raise ConfigError(
+                f"{asset}, of {ours.source}, has no account in the ledger",
+                "fedcode-client budget create SOURCE",
+            )
+        found.append(account)
+    return found
 
 
 def _permitted(

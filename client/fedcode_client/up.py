@@ -17,7 +17,6 @@ import grpc
 from prometheus_client import CollectorRegistry, Gauge
 
 from fedcode.errors import ConfigError, LedgerDamaged, PrivacyError
-from fedcode.federation import anchored
 from fedcode.logs import event
 from fedcode.rounds.member import Member
 from fedcode.services import enrollment_pb2_grpc as stubs
@@ -71,7 +70,7 @@ class Process:
     ) -> None:
         self._home, self._settings, self._tell = home, home.settings(), tell
         self._membership = home.membership()
-        if self._settings.source is None:
+        if not home.sources():
             raise ConfigError(f"{home.toml} names no source", 'write source = "git:DIR" there')
         self._ours: Ours | None = None
         self._stop = threading.Event()
@@ -207,11 +206,10 @@ class Process:
 
     def _own(self) -> Ours:
         """Our code, read when it is first needed."""
-        source = self._settings.source
-        if self._ours is None and source is not None:
+        if self._ours is None:
             read = Ours.read(
                 self._membership.member,
-                anchored(source, self._home.root),
+                self._home.sources(),
                 self._settings.max_tokens,
                 self._settings.threads,
                 screen_of(self._home),
@@ -219,7 +217,6 @@ class Process:
             )
             snapshots = Snapshots(self._home.data, self._settings.data_tests)
             self._ours = replace(read, snapshots=snapshots)
-        assert self._ours is not None
         return self._ours
 
 

@@ -11,7 +11,7 @@ from fedcode.corpus.deduplicate import deduplicate, distinct_files, without
 from fedcode.corpus.files import MODULE, parse
 from fedcode.corpus.filters import Screen, near_duplicates
 from fedcode.corpus.history import with_owners, without_authors, without_refused
-from fedcode.corpus.identity import asset_of, register
+from fedcode.corpus.identity import asset_of, assets_of, register
 from fedcode.corpus.joined import join, label_sources
 from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Reading
 from fedcode.corpus.languages import LANGUAGES
@@ -39,6 +39,7 @@ __all__ = [
     "Subwords",
     "arrange",
     "asset_of",
+    "assets_of",
     "cache_folder",
     "check_there",
     "deduplicate",

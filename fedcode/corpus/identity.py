@@ -14,6 +14,7 @@ import re
 import shlex
 import uuid
 import zipfile
+from collections.abc import Iterable
 from email import message_from_bytes
 from importlib import metadata
 from pathlib import Path
@@ -59,6 +60,15 @@ def asset_of(source: str) -> str:
     if history:
         _refuse_several([folder for folder in _repositories(root) if folder != "."], root)
     return f"git:{git.first_commit(history)}" if history else f"folder:{_registration(root)}"
+
+
+def assets_of(sources: Iterable[str]) -> tuple[str, ...]:
+    """The identities of what several sources hold, each once, in an order that is not theirs.
+
+    Raises:
+        CorpusError: as :func:`asset_of`.
+    """
+    return tuple(sorted({asset_of(source) for source in sources}))
 
 
 def register(folder: Path) -> str:

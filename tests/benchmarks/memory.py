@@ -53,7 +53,7 @@ from fedcode.filters import FilterSettings
 before = status("VmHWM")
 start = time.perf_counter()
 screen = Screen(FilterSettings(near_duplicates=what == "all"))
-ours = Ours.read("o", source, workers=2, screen=screen)
+ours = Ours.read("o", [source], workers=2, screen=screen)
 read = time.perf_counter() - start
 if what == "read":
     functions = sum(r.kind == "function" for f in ours.corpus for r in f.records)

@@ -57,7 +57,7 @@ def member(folder, federation, signed, _files, ours, ledger, key, name, *, memor
     """As ``fedcode_client.training.member``; ``folder`` is bound by who puts this in its place."""
     signed.check()
     agreed = signed.agreement
-    policy, account = agreed.policy, ledger.account(ours.asset)
+    policy, account = agreed.policy, ledger.account(ours.assets[0])
     permitted = permitted_rounds(federation, federation.member(name), calibrated(federation))
     step = (policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round)
     cost, trainer = account.budget.cost(*step), Keeping(folder, agreed)

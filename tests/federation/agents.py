@@ -67,7 +67,7 @@ def made_run(base: Path, rounds: int, edits: Mapping[str, str] | None = None) ->
     signed = SignedAgreement.unsigned(expected)
     for name in NAMES:
         signed = signed.sign(name, keys[name])
-    ours = {name: Ours.read(name, f"path:{base / name}") for name in NAMES}
+    ours = {name: Ours.read(name, [f"path:{base / name}"]) for name in NAMES}
     return Run(base, whole, federation, files, keys, signed, ours)
 
 
@@ -80,5 +80,5 @@ def ledgers(
     found = {}
     for name in NAMES:
         found[name] = BudgetLedger.open(":memory:")
-        found[name].open_account(run.ours[name].asset, policy=signed, unit=unit, order=order)
+        found[name].open_account(run.ours[name].assets[0], policy=signed, unit=unit, order=order)
     return found

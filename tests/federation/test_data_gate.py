@@ -59,7 +59,7 @@ def played(run, made, number):
 def test_nothing_is_charged_until_a_person_accepts_it(run, members) -> None:
     make, own, snapshots = members
     made = {name: make(name) for name in NAMES}
-    asset = run.ours["alpha"].asset
+    asset = run.ours["alpha"].assets[0]
     outcome = played(run, made, 1)
     assert outcome.refusals["alpha"] == "data"
     assert own["alpha"].charges(asset) == own["alpha"].spent(asset) == 0
@@ -86,13 +86,13 @@ def test_another_snapshot_is_refused_again(run, members, tmp_path) -> None:
     code = run.base / "alpha" / "later.py"
     code.write_text("def later(number):\n    return number + 1\n", encoding="utf-8")
     try:
-        ours = Ours.read("alpha", run.ours["alpha"].source)
+        ours = Ours.read("alpha", run.ours["alpha"].sources)
     finally:
         code.unlink()
     made = {name: make(name) for name in ("beta", "delta")} | {"alpha": make("alpha", ours)}
     outcome = played(run, made, 1)
     assert outcome.refusals["alpha"] == "data"
-    assert own["alpha"].charges(run.ours["alpha"].asset) == 0
+    assert own["alpha"].charges(run.ours["alpha"].assets[0]) == 0
     snapshots["alpha"].accept("so is this")
     assert len({one.digest for one in snapshots["alpha"].acceptances()}) == 2
     assert played(run, made, 2).refusals == {}

@@ -193,9 +193,9 @@ def test_a_member_labels_its_own_code_as_a_simulation_does(folder, monkeypatch) 
     federation = load(write_federation(folder))
     whole, _ = load_data(federation, 1)
     member = federation.member("alpha")
-    ours = Ours.read("alpha", member.source, screen=Screen(federation.filters))
+    ours = Ours.read("alpha", [member.source], screen=Screen(federation.filters))
     train = ours.trained_on(federation, whole.public, "defects")
     assert train.files == whole.train["alpha"].files
     assert sum(record.label for record in train.records("function")) == 40
-    mine = Ours.read("alpha", member.source, fixes=FixSettings(other=("leak",)))
+    mine = Ours.read("alpha", [member.source], fixes=FixSettings(other=("leak",)))
     assert not any(r.label for r in mine.trained_on(federation, whole.public, "defects").records())

@@ -61,7 +61,7 @@ def base(tmp_path_factory):
             state, outcome = coordinator.run(state)
             found.keep_round("completion", state, outcome)
         found.finish({"completion": state})
-        charges = {name: own[name].charges(run.ours[name].asset) for name in NAMES}
+        charges = {name: own[name].charges(run.ours[name].assets[0]) for name in NAMES}
         (folder / "charges.json").write_text(json.dumps(charges))
         yield folder
 

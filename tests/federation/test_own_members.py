@@ -107,7 +107,7 @@ def test_they_train_together_as_a_simulation_does_but_for_the_noise(run) -> None
         assert story.aborted == ""
     assert state.round == len(simulated) == ROUNDS
     for name in NAMES:
-        asset = run.ours[name].asset
+        asset = run.ours[name].assets[0]
         assert own[name].spent(asset) == spent[name]
         assert own[name].charges(asset) == ROUNDS
         assert own[name].account(asset).seeded is False
@@ -125,7 +125,7 @@ def test_a_round_after_the_last_is_refused_and_costs_nothing(run) -> None:
     state = State(ROUNDS, run.files.starts["completion"].weights)
     _, outcome = coordinator.run(state)
     assert outcome.refusals == dict.fromkeys(NAMES, "plan")
-    assert sum(own[name].charges(run.ours[name].asset) for name in NAMES) == 0
+    assert sum(own[name].charges(run.ours[name].assets[0]) for name in NAMES) == 0
 
 
 def test_the_noise_is_secret(run, monkeypatch) -> None:
@@ -179,7 +179,7 @@ def test_so_do_members_of_other_tasks_and_units(tmp_path, monkeypatch, edits) ->
     assert [one.error for one in members.values()] == [None] * len(NAMES)
     assert outcome.survivors == NAMES
     assert (state.weights != run.files.starts[task].weights).any()
-    assert {own[name].charges(run.ours[name].asset) for name in NAMES} == {1}
+    assert {own[name].charges(run.ours[name].assets[0]) for name in NAMES} == {1}
     assert round_seconds(run.federation, task, run.files, run.ours["beta"], 1.0) > 0
 
 
@@ -304,7 +304,7 @@ def test_too_little_code_is_refused(run, tmp_path) -> None:
     (tmp_path / "few").mkdir()
     for number in range(3):
         (tmp_path / "few" / f"{number}.py").write_text(f"def f{number}():\n    return 'mine'\n")
-    ours = Ours.read("alpha", f"path:{tmp_path / 'few'}")
+    ours = Ours.read("alpha", [f"path:{tmp_path / 'few'}"])
     with pytest.raises(ConfigError, match=r"alpha: .* too few for sampling_rate 0\.3"):
         made(run, "alpha", ledgers(run, 4.0)["alpha"], ours=ours)
 
@@ -330,12 +330,12 @@ def test_what_is_public_is_not_trained_on(run, tmp_path) -> None:
     folder.mkdir()
     (folder / "copied.py").write_text(text)
     (folder / "mixed.py").write_text(text + "\n\ndef mine(x):\n    return x * 'mine'\n")
-    ours = Ours.read("alpha", f"path:{folder}")
+    ours = Ours.read("alpha", [f"path:{folder}"])
     every = run.federation.model_copy(update={"heldout_every": 10**9})
     found = ours.trained_on(every, run.files.public)
     assert [r.name for r in found.records("function")] == ["mine"]
     (folder / "mixed.py").unlink()
-    ours = Ours.read("alpha", f"path:{folder}")
+    ours = Ours.read("alpha", [f"path:{folder}"])
     with pytest.raises(CorpusError, match="nothing to train on that is not public"):
         ours.trained_on(every, run.files.public)
 

@@ -170,7 +170,7 @@ def ours(desk):
 def test_what_our_account_pays_is_known_before_anybody_says_yes(account, ours) -> None:
     found = paying(ours, parse(FEDERATION), "acme")
     found.check()
-    assert found.cost.rounds == {"completion": 20}
+    assert found.costs[0].rounds == {"completion": 20}
     (line,) = found.lines()
     assert line.startswith(f"our account {ASSET}: ")
     long = parse(FEDERATION.replace('name = "acme"', 'name = "acme"\nepsilon = 1.0'))
@@ -356,6 +356,38 @@ def test_a_certificate_says_what_the_ledger_has_charged(run, typed, desk) -> Non
     assert f"with {', '.join(run.roster.names)}" in said
     assert "of 8 at δ = 1e−5 spent on everything so far" in said  # δ of the account, not the run
     assert said.endswith("written to cert.json\n")
+
+
+def test_a_certificate_counts_once_what_several_accounts_paid_for(run, typed, desk) -> None:
+    from fedcode.privacy.accountant import epsilon
+
+    other = "package:together"
+    order = json.loads(typed("budget show --json"))["accounts"][0]["order"]
+    made = typed(
+        f"budget create {other} {ASSET} --policy policy.toml --unit function --order {order} --json"
+    )
+    assert [json.loads(line)["asset"] for line in made.splitlines()] == [other, ASSET]
+    before = json.loads(typed("budget show --json"))["accounts"]
+    spent = {one["asset"]: one["epsilon_spent"] for one in before}
+    what = {"agreement": run.digest(), "purpose": "research", "task": "toy", "cohort": 3}
+    with RemoteLedger(connect(Home(desk / "home").ledger, Role.TRAINER)) as ledger:
+        cost = ledger.account(ASSET).budget.cost(2.0, 0.05, run.training.steps_per_round)
+        receipt = ledger.charge(cost, asset=ASSET, others=[other], round=5, **what)
+        ledger.arm(receipt, "p", b"term")
+        ledger.sent(receipt)
+    said = typed("certificate first --key ada.key --out several.json")
+    values = json.loads((desk / "several.json").read_text())["certificate"]
+    steps = run.training.steps_per_round
+    assert values["epsilon_local"] == epsilon({(2.0, 0.05): 4 * steps}, 1e-5)
+    assert (values["agreements"][0]["charges"], values["agreements"][0]["sums_not_proved"]) == (
+        4,
+        3,
+    )
+    accounts = {one["asset"]: one["epsilon_spent"] for one in values["accounts"]}
+    assert accounts.keys() == {ASSET, other}
+    assert accounts[ASSET] > spent[ASSET]
+    assert accounts[other] == epsilon({(2.0, 0.05): steps}, 1e-5) > spent[other] == 0
+    assert f"{other}: ε = " in said
 
 
 def test_a_certificate_is_checked_and_a_changed_one_is_refused(run, typed, desk) -> None:

@@ -14,7 +14,7 @@ from fedcode.data_tests import AgentDataTests
 from fedcode.errors import ConfigError, DataRefused, RunError
 from fedcode_client.data import Snapshots, Subject
 
-SUBJECT = Subject("path:/srv/code", "folder:1", "", 20)
+SUBJECT = Subject(("path:/srv/code",), ("folder:1",), "", 20)
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def made(snapshots, seed, subject=SUBJECT, leaked=0, **more):
 def test_snapshots_are_compared_with_those_of_the_same_subject(snapshots) -> None:
     made(snapshots, 1)
     assert made(snapshots, 2, mean=90.0).failing == ("drift-lengths",)
-    moved = Subject("path:/home/code", "folder:1", "", 20)
+    moved = Subject(("path:/home/code",), ("folder:1",), "", 20)
     assert made(snapshots, 2, moved, mean=90.0).failing == ("drift-lengths",)
     for other in (
-        Subject("git:/srv/code", "folder:1", "", 20),
-        Subject("path:/srv/code", "folder:2", "", 20),
-        Subject("path:/srv/code", "folder:1", "injected", 20),
-        Subject("path:/srv/code", "folder:1", "", None),
+        Subject(("git:/srv/code",), ("folder:1",), "", 20),
+        Subject(("path:/srv/code",), ("folder:2",), "", 20),
+        Subject(("path:/srv/code",), ("folder:1",), "injected", 20),
+        Subject(("path:/srv/code",), ("folder:1",), "", None),
     ):
         assert made(snapshots, 2, other, mean=90.0).failing == ()
 

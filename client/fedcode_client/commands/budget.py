@@ -96,9 +96,9 @@ def granted(
 
 @app.command()
 def create(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE|ASSET", help="git:DIR, path:DIR, package:… or an asset."),
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE|ASSET...", help="git:DIR, path:DIR, package:… or an asset."),
     ],
     policy: PolicyFile,
     unit: Annotated[PrivacyUnit, typer.Option(help="What adjacency adds or removes; for good.")],
@@ -110,7 +110,7 @@ def create(
     home: InHome = None,
     as_json: AsJson = False,
 ) -> None:
-    """Open the account of a source under the policy that officers have signed."""
+    """Open the accounts of sources under the policy that officers have signed."""
     signed, found_home = SignedPolicy.load(policy), Home.find(home)
     joined, whose = found_home.member_of(), signed.policy.organization
     if joined is not None and joined.member != whose:
@@ -118,22 +118,24 @@ def create(
             f"the policy is {whose}'s, and we are {joined.member}",
             f'organization = "{joined.member}" in the policy, which officers then sign',
         )
-    asset = _asset(source)
+    assets = dict.fromkeys(_asset(source) for source in sources)  # all, before one is opened
+    order = order or _order(signed.policy, federation)
     with connected(found_home, Role.OFFICER) as office:
-        made = office.open_account(asset, signed, unit, order or _order(signed.policy, federation))
-    found = {
-        "asset": asset,
-        "unit": str(made.unit),
-        "epsilon": made.budget.epsilon,
-        "delta": made.budget.delta,
-        "order": made.budget.order,
-    }
-    _say(
-        as_json,
-        found,
-        f"{asset}: ε ≤ {made.budget.epsilon:g}, δ = {delta(made.budget.delta)} for a {made.unit}, "
-        f"at Rényi order {made.budget.order:g}",
-    )
+        for asset in assets:
+            made = office.open_account(asset, signed, unit, order)
+            found = {
+                "asset": asset,
+                "unit": str(made.unit),
+                "epsilon": made.budget.epsilon,
+                "delta": made.budget.delta,
+                "order": made.budget.order,
+            }
+            _say(
+                as_json,
+                found,
+                f"{asset}: ε ≤ {made.budget.epsilon:g}, δ = {delta(made.budget.delta)} for a "
+                f"{made.unit}, at Rényi order {made.budget.order:g}",
+            )
 
 
 @app.command()

@@ -33,7 +33,6 @@ def certify(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="RUN.certificate.json if not named.")
     ] = None,
-    asset: Annotated[str | None, typer.Option(help="The account, if several were charged.")] = None,
     transcript: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The coordinator's transcript.jsonl.")
     ] = None,
@@ -58,7 +57,7 @@ def certify(
             raise ConfigError("a certificate is signed by an officer", "name the key: --key FILE")
         folder = Home.find(home)
         records = certificate.Records.load(folder.state / "agreements" / run, transcript)
-        made = _made(folder, records, SigningKey.load(key), asset, audit or [])
+        made = _made(folder, records, SigningKey.load(key), audit or [])
         written = out or Path(f"{run}.certificate.json")
         write_json(written, made)
     if as_json:
@@ -77,12 +76,11 @@ def _made(
     home: Home,
     records: certificate.Records,
     key: SigningKey,
-    asset: str | None,
     audits: list[Path],
 ) -> dict[str, Any]:
     with connected(home, Role.OFFICER) as office:
-        account = _charged(office.totals(), records, asset)
-        ours = office.account(account.asset)
+        accounts = _charged(office.totals(), records)
+        ours = office.account(accounts[0].asset)
         rows = office.export()
     officers = ours.policy.policy.officers if ours and ours.policy else ()
     officer = next((one.name for one in officers if one.key == key.public), None)
@@ -90,20 +88,17 @@ def _made(
         raise ConfigError("this key is no officer's of the policy in force", "ask an officer")
     head = json.loads(rows[-1])["hash"]
     member = home.membership().member
-    values = certificate.document(records, member, account, rows, head, audits=audits)
+    values = certificate.document(records, member, accounts, rows, head, audits=audits)
     return certificate.sign(values, officer, key)
 
 
-def _charged(
-    accounts: list[AccountTotals], records: certificate.Records, asset: str | None
-) -> AccountTotals:
+def _charged(accounts: list[AccountTotals], records: certificate.Records) -> list[AccountTotals]:
+    """The accounts that paid for a run, in the order of opening."""
     digests = {agreed.digest() for agreed in records.agreements}
     found = [one for one in accounts if digests & one.agreements.keys()]
-    found = [one for one in found if asset in (None, one.asset)]
-    if len(found) != 1:
-        names = ", ".join(one.asset for one in found) or "none"
-        raise ConfigError(f"accounts that {records.run} was charged to: {names}", "--asset ASSET")
-    return found[0]
+    if not found:
+        raise ConfigError(f"nothing was charged for {records.run}", "is this its ledger?")
+    return found
 
 
 def _check_officer(made: dict[str, Any], signed: SignedPolicy) -> None:
@@ -124,10 +119,12 @@ def _print(made: dict[str, Any]) -> None:
     ]
     for task in values["agreements"]:
         lines += _task(task)
-    account = values["account"]
     lines += [
-        f"{account['asset']}: ε = {epsilon(account['epsilon_spent'])} of "
-        f"{account['epsilon_cap']:g} at δ = {delta(account['delta'])} spent on everything so far",
+        f"{one['asset']}: ε = {epsilon(one['epsilon_spent'])} of "
+        f"{one['epsilon_cap']:g} at δ = {delta(one['delta'])} spent on everything so far"
+        for one in values["accounts"]
+    ]
+    lines += [
         *(f"assumed: {text}" for text in values["assumptions"]),
         *(f"audit: {one['file']}, SHA-256 {one['digest']}" for one in values["audits"]),
         f"ledger head {values['ledger_head']}",

@@ -114,7 +114,7 @@ def _show(console: Console, snapshot: Snapshot, missing: tuple[str, ...]) -> Non
     profile, when = snapshot.profile, datetime.fromtimestamp(snapshot.time, UTC)
     labels = ", with labels" if snapshot.subject.labels else ""
     console.print(
-        f"{snapshot.subject.source}{labels}, tested {when:%Y-%m-%d %H:%M} UTC: "
+        f"{', '.join(snapshot.subject.sources)}{labels}, tested {when:%Y-%m-%d %H:%M} UTC: "
         f"{profile.files:,} files, {profile.records:,} records, {profile.tokens:,} tokens, "
         f"{snapshot.digest[:12]}"
     )

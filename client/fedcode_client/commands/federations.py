@@ -69,12 +69,12 @@ def preview(
         memory = settings.memory_mib
     else:
         screen = Screen(asked.filters)
-        ours = Ours.read(name, member.source, member.max_tokens, os.cpu_count() or 1, screen)
+        ours = Ours.read(name, member.sources, member.max_tokens, os.cpu_count() or 1, screen)
     files = StartFiles.load(start, [task.name for task in asked.tasks]) if start else None
     found = desk.preview(asked, name, ours, files, memory_mib=memory)
     if as_json:
-        account = pays.cost.plain() if pays and pays.cost else None
-        print(json.dumps(found.plain() | {"account": account}))
+        accounts = [cost.plain() for cost in pays.costs] if pays else []
+        print(json.dumps(found.plain() | {"accounts": accounts}))
         return
     console = Console()
     console.print(
@@ -175,12 +175,9 @@ def ingest(
     places = [anchored(named(source), Path.cwd()) for source in sources or ()]
     for each in places:
         check_there(each)  # before the first of them is read for an hour
-    for number, place in enumerate(places or [None]):
-        if place is None:
-            ours, _ = configured(found_home, name)
-        else:
-            screen = screen_of(found_home)
-            ours = Ours.read(name, place, None, os.cpu_count() or 1, screen)
+    screen, cores = screen_of(found_home), os.cpu_count() or 1
+    apart = (Ours.read(name, [place], None, cores, screen) for place in places)
+    for number, ours in enumerate(apart if places else configured(found_home, name)[0].apart()):
         with BudgetLedger.open(ledger, read_only=True) if ledger.exists() else nullcontext() as own:
             found = desk.ingest(ours, own, found_home.state / TAKEN, more=number > 0)
         if as_json:
@@ -225,15 +222,14 @@ def configured(home: Home, name: str) -> tuple[Ours, ClientSettings]:
     Raises:
         ConfigError: they do not.
     """
-    settings = home.settings()
-    if settings.source is None:
+    settings, sources = home.settings(), home.sources()
+    if not sources:
         raise ConfigError(
             f"{home.toml} does not say where our code lies", 'set source = "git:DIR" there'
         )
-    source = anchored(settings.source, home.root)
     cores = os.cpu_count() or 1
     screen, fixes = screen_of(home), settings.fixes
-    return Ours.read(name, source, settings.max_tokens, cores, screen, fixes), settings
+    return Ours.read(name, sources, settings.max_tokens, cores, screen, fixes), settings
 
 
 def _duration(seconds: float | None) -> str:
