@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -505,25 +505,54 @@ LabelSettings = Annotated[
 """Where the labels come from that a task may need."""
 
 
+_SOURCE = re.compile(r"own|(git|commits|package|wheel|path|table):.+")
+
+
+def _sources(value: Any) -> Any:
+    """Refuses what is neither a source nor a list of them; a list of one is that one."""
+    several = list(value) if isinstance(value, list | tuple) else [value]
+    if not several:
+        raise ValueError("the list is empty: name a source, or leave it out")
+    if not all(isinstance(one, str) and _SOURCE.fullmatch(one) for one in several):
+        raise ValueError(f"should be {CODE}, or a list of them; or table:FILE")
+    if len(several) == 1:
+        return several[0]
+    for one in several:
+        if one == OWN or one.startswith(TABLE):
+            what = "a table" if one != OWN else f'"{OWN}"'
+            raise ValueError(f"{what} is a source alone: it cannot stand in a list with others")
+    check_distinct(several)
+    return tuple(several)
+
+
+def check_distinct(sources: Sequence[str]) -> None:
+    """Whether no source is named twice.
+
+    Raises:
+        ValueError: one is.
+    """
+    twice = next((one for i, one in enumerate(sources) if one in sources[:i]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is named twice")
+
+
 class OrganizationSettings(Strict):
     """One organization and where its code lies.
 
     Attributes:
         source: ``git:DIR`` (or ``git:DIR@REVISION``, or ``@DATE``), ``path:DIR``, ``wheel:FILE`` or
-            ``package:NAME`` (installed); ``commits:DIR`` for commits as records; in a simulation
-            ``table:FILE`` for records that others have measured; or ``own``: the organization's own
-            agent knows, and nobody else.
+            ``package:NAME`` (installed); ``commits:DIR`` for commits as records; or several of
+            these, which differ. In a simulation also ``table:FILE`` for records that others have
+            measured; or ``own``: the organization's own agent knows, and nobody else.
         rows: of a table: which of its rows are the organization's.
         role: ``train`` (a member), ``validation`` or ``unseen`` (never trained on).
-        max_tokens: read files, in an order fixed by their names' digests, up to so many tokens.
+        max_tokens: of each source: read files, in an order fixed by their names' digests, up to so
+            many tokens.
         epsilon: a lower cap than the federation's, held by this organization alone.
     """
 
     name: Name
-    source: Annotated[
-        str,
-        formed(r"^(own|(git|commits|package|wheel|path|table):.+)$", f"{CODE}; or table:FILE"),
-    ] = OWN
+    source: Annotated[str | tuple[str, ...], BeforeValidator(_sources)] = OWN
     role: Role = "train"
     rows: Chosen = Field(default_factory=dict)
     max_tokens: Count | None = None
@@ -531,7 +560,7 @@ class OrganizationSettings(Strict):
 
     @model_validator(mode="after")
     def _rows_of_a_table(self) -> Self:
-        if self.source.startswith(TABLE):
+        if self.is_table:
             if self.max_tokens is not None:
                 raise ValueError("a table is read by rows: leave max_tokens out")
         elif self.rows:
@@ -539,11 +568,25 @@ class OrganizationSettings(Strict):
         return self
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Each of them, in the file's order."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its records are those of a table."""
+        return self.sources[0].startswith(TABLE)
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """What a simulation's ledger calls its data: an account for each source, in their order."""
+        rows = f" {json.dumps(self.rows, sort_keys=True)}" if self.rows else ""
+        return tuple(f"{source}{rows}" for source in self.sources)
+
+    @property
     def asset(self) -> str:
-        """What a simulation's ledger calls its data."""
-        if not self.rows:
-            return self.source
-        return f"{self.source} {json.dumps(self.rows, sort_keys=True)}"
+        """The first of :attr:`assets`."""
+        return self.assets[0]
 
 
 class PublicSettings(Strict):
@@ -616,16 +659,18 @@ class Federation(Strict):
                 )
         if not self.members:
             raise ValueError("no organization has the role train")
-        tables = [o.name for o in self.organizations if o.source.startswith(TABLE)]
+        tables = [o.name for o in self.organizations if o.is_table]
         if tables and self.labels != TableLabelSettings(kind="table"):
             raise ValueError(f'{tables[0]} is a table: its labels are labels.kind = "table" alone')
         if tables and self.privacy.unit not in (PrivacyUnit.FUNCTION, PrivacyUnit.FILE):
             raise ValueError(f"{tables[0]} is a table: privacy.unit must be function or file")
         if self.labels.kind == "history":
-            known = (o for o in self.organizations if o.source != OWN)
-            bare = next((o.name for o in known if not o.source.startswith(HISTORIES)), None)
-            if bare is not None:
-                raise ValueError(f"{bare} has no history to take labels from: name it as git:DIR")
+            known = [o for o in self.organizations if o.source != OWN]
+            bare = [(o, s) for o in known for s in o.sources if not s.startswith(HISTORIES)]
+            if bare:
+                (one, source), *_ = bare
+                what = one.name if one.sources == (source,) else f"{source} of {one.name}"
+                raise ValueError(f"{what} has no history to take labels from: name it as git:DIR")
         if sum(t.budget_share for t in self.tasks) > 1 + 1e-9:
             raise ValueError("the tasks' budget_share add up to more than 1")
         self.aggregation.check_members(len(self.members))
@@ -709,7 +754,7 @@ class Federation(Strict):
                 return organization.model_copy(
                     update={"source": OWN, "rows": {}, "max_tokens": None}
                 )
-            if organization.source.startswith(_HERE):
+            if any(source.startswith(_HERE) for source in organization.sources):
                 return organization.model_copy(update={"source": OWN, "rows": {}})
             return organization
 
@@ -766,9 +811,6 @@ class Federation(Strict):
         return min(self.privacy.epsilon, organization.epsilon or self.privacy.epsilon)
 
 
-S = TypeVar("S", OrganizationSettings, PublicSettings)
-
-
 def parse(text: str, name: str = "federation") -> Federation:
     """Reads a federation from TOML.
 
@@ -786,6 +828,8 @@ def check(values: Mapping[str, Any], name: str = "federation") -> Federation:
 def load(path: Path) -> Federation:
     """Reads a federation from a file; what it names on this machine is relative to it."""
     federation = parse(read(path), str(path))
+    source = anchored(federation.public.source, path.parent)
+    public = federation.public.model_copy(update={"source": source})
     labels = federation.labels
     if isinstance(labels, TableLabelSettings) and labels.table is not None:
         table = str((path.parent / labels.table).resolve())
@@ -796,9 +840,9 @@ def load(path: Path) -> Federation:
         labels = labels.model_copy(update={"fixes": fixes})
     return federation.model_copy(
         update={
-            "public": _anchored(federation.public, path.parent),
+            "public": public,
             "labels": labels,
-            "organizations": tuple(_anchored(o, path.parent) for o in federation.organizations),
+            "organizations": tuple(_at(o, path) for o in federation.organizations),
         }
     )
 
@@ -809,5 +853,17 @@ def anchored(source: str, folder: Path) -> str:
     return f"{scheme}:{(folder / rest).resolve()}" if source.startswith(_HERE) else source
 
 
-def _anchored(settings: S, folder: Path) -> S:
-    return settings.model_copy(update={"source": anchored(settings.source, folder)})
+def _at(organization: OrganizationSettings, file: Path) -> OrganizationSettings:
+    """``organization`` as ``file`` names it.
+
+    Raises:
+        ConfigError: it names one place in two ways.
+    """
+    sources = tuple(anchored(source, file.parent) for source in organization.sources)
+    try:
+        check_distinct(sources)
+    except ValueError as error:
+        said = f"{file}: source of {organization.name}: {error}"
+        raise ConfigError(said, "name each source once") from error
+    source = sources[0] if isinstance(organization.source, str) else sources
+    return organization.model_copy(update={"source": source})

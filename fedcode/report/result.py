@@ -84,7 +84,7 @@ class Organization(Part):
     """One organization and what it holds, as far as anybody but itself knows it."""
 
     name: str
-    source: str
+    source: str | tuple[str, ...]
     role: Role
     files: int | None
     records: int | None
@@ -92,6 +92,11 @@ class Organization(Part):
     lexer_tokens: int | None
     fingerprint: str | None
     local: OrganizationLocal | None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Each of them."""
+        return (self.source,) if isinstance(self.source, str) else self.source
 
 
 FEWEST_OF_A_KIND = 20

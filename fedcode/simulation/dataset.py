@@ -9,17 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedcode.corpus import (
+    Part,
     Screen,
     arrange,
     cache_folder,
+    owned,
     read,
+    read_own,
     tables,
-    with_owners,
+    together,
+    with_histories,
     without,
-    without_refused,
 )
 from fedcode.corpus.filters.near import FILTER as NEAR
-from fedcode.corpus.labels import Labeller, later_than, of_history
+from fedcode.corpus.labels import Labeller, later_than
 from fedcode.errors import CorpusError
 from fedcode.federation import OWN, TABLE, Federation, OrganizationSettings
 from fedcode.record import Corpus, SourceFile
@@ -92,37 +95,33 @@ def load(
     readable = [o for o in federation.organizations if o.source != OWN]
     folder = cache_folder()
 
-    def get(source: str, name: str, max_tokens: int | None, screen: Screen | None) -> Corpus:
-        tell(name)
-        corpus = read(
-            source, name, max_tokens=max_tokens, cache=folder, workers=workers, screen=screen
-        )
-        if screen is None:
-            return corpus
-        return without_refused(corpus, source, screen, cache=folder, workers=workers)
-
-    def labelled(corpus: Corpus, source: str) -> Corpus:
-        if federation.labels.kind != "history":
-            return corpus
-        return of_history(corpus, source, federation.labels, cache=folder)
-
     screen = Screen(federation.filters)
-    whole = {
-        o.name: _table(federation, o, tell)
-        if o.source.startswith(TABLE)
-        else labelled(get(o.source, o.name, o.max_tokens, screen), o.source)
-        for o in readable
-    }
-    for own in (o for o in readable if o.role == "train"):
-        whole[own.name] = with_owners(
-            whole[own.name],
-            own.source,
-            federation.privacy.unit,
+
+    def parts_of(organization: OrganizationSettings, sources: Sequence[str]) -> tuple[Part, ...]:
+        tell(organization.name)
+        parts = read_own(
+            organization.name,
+            sources,
+            max_tokens=organization.max_tokens,
             cache=folder,
             workers=workers,
+            screen=screen,
         )
+        if federation.labels.kind != "history":
+            return parts
+        return with_histories(parts, federation.labels, cache=folder)
+
+    def corpus_of(organization: OrganizationSettings) -> Corpus:
+        if organization.is_table:
+            return _table(federation, organization, tell)
+        parts = parts_of(organization, organization.sources)
+        if organization.role != "train":
+            return together(parts)
+        return owned(parts, federation.privacy.unit, cache=folder, workers=workers)
+
+    whole = {o.name: corpus_of(o) for o in readable}
     # what is public is everybody's already: filters keep back what an organization alone has
-    public = get(federation.public.source, "public", federation.public.max_tokens, None)
+    public = _public(federation, folder, workers, tell)
     splits = arrange(
         [(o.role, whole[o.name]) for o in readable],
         public,
@@ -142,9 +141,8 @@ def load(
     if federation.labels.kind == "history" and federation.labels.later is not None:
         trained = [*splits.train, splits.public]
         for own in (o for o in readable if o.role == "train"):
-            source = later_than(own.source, federation.labels)
-            new = without(get(source, own.name, own.max_tokens, screen), trained)
-            heldout[own.name] = labelled(new, source)
+            sources = [later_than(source, federation.labels) for source in own.sources]
+            heldout[own.name] = without(together(parts_of(own, sources)), trained)
     data = Dataset(
         public=splits.public,
         train=_by_name(splits.train),
@@ -162,11 +160,21 @@ def _with_removed(corpus: Corpus, parts: Sequence[Corpus]) -> Corpus:
     return replace(corpus, duplicates=equal, taken=(*corpus.taken, *near))
 
 
+def _public(
+    federation: Federation, folder: Path, workers: int, tell: Callable[[str], None]
+) -> Corpus:
+    tell("public")
+    settings = federation.public
+    return read(
+        settings.source, "public", max_tokens=settings.max_tokens, cache=folder, workers=workers
+    )
+
+
 def _table(
     federation: Federation, organization: OrganizationSettings, tell: Callable[[str], None]
 ) -> Corpus:
     tell(organization.name)
-    path = Path(organization.source.removeprefix(TABLE))
+    path = Path(organization.sources[0].removeprefix(TABLE))
     return tables.corpus(path, organization.name, federation.columns, organization.rows)
 
 

@@ -28,8 +28,9 @@ from fedcode.corpus import (
     cache_folder,
     deduplicate,
     near_duplicates,
-    read,
+    read_own,
     read_public,
+    together,
 )
 from fedcode.corpus.labels import labeller_of
 from fedcode.errors import ConfigError, RunError
@@ -200,8 +201,15 @@ def _unseen(federation: Federation, public: Corpus) -> tuple[dict[str, Corpus], 
     cores = os.cpu_count() or 1
     screen, folder = Screen(federation.filters), cache_folder()
     whole = {
-        o.name: read(
-            o.source, o.name, max_tokens=o.max_tokens, cache=folder, workers=cores, screen=screen
+        o.name: together(
+            read_own(
+                o.name,
+                o.sources,
+                max_tokens=o.max_tokens,
+                cache=folder,
+                workers=cores,
+                screen=screen,
+            )
         )
         for o in known
     }

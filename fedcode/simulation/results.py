@@ -159,7 +159,8 @@ def _organization(
     federation: Federation, name: str, corpus: Corpus | None, units: int | None
 ) -> dict[str, Any]:
     settings = next(o for o in federation.organizations if o.name == name)
-    named = {"name": name, "source": settings.source, "role": settings.role, "units": units}
+    source = settings.source if isinstance(settings.source, str) else list(settings.source)
+    named = {"name": name, "source": source, "role": settings.role, "units": units}
     if corpus is None:
         unknown = ("files", "records", "lexer_tokens", "fingerprint", "local")
         return named | dict.fromkeys(unknown)
@@ -191,20 +192,21 @@ def ledger_rows(federation: Federation, path: Path) -> list[dict[str, Any]]:
     rows = []
     with BudgetLedger.open(path, read_only=True) as ledger:
         for organization in federation.members:
-            account = ledger.account(organization.asset)
-            if account is None:
-                continue
-            rows.append(
-                {
-                    "organization": organization.name,
-                    "asset": organization.asset,
-                    "epsilon_cap": federation.cap(organization),
-                    "epsilon_spent": ledger.epsilon(organization.asset),
-                    "charges": ledger.charges(organization.asset),
-                    "budget_nano": account.budget.budget_nano,
-                    "spent_nano": ledger.spent(organization.asset),
-                }
-            )
+            for asset in organization.assets:
+                account = ledger.account(asset)
+                if account is None:
+                    continue
+                rows.append(
+                    {
+                        "organization": organization.name,
+                        "asset": asset,
+                        "epsilon_cap": federation.cap(organization),
+                        "epsilon_spent": ledger.epsilon(asset),
+                        "charges": ledger.charges(asset),
+                        "budget_nano": account.budget.budget_nano,
+                        "spent_nano": ledger.spent(asset),
+                    }
+                )
     return rows
 
 

@@ -181,7 +181,8 @@ def _check_features(federation: Federation, task: TaskSettings) -> None:
         there |= {*federation.labels.columns.features}
     if federation.labels.kind == "history":
         there |= {*past.FEATURES}
-    if any(one.source.startswith((OWN, f"{commits.SCHEME}:")) for one in federation.organizations):
+    named = [source for one in federation.organizations for source in one.sources]
+    if any(source.startswith((OWN, f"{commits.SCHEME}:")) for source in named):
         there |= {*commits.FEATURES}
     for name in task.model.get("features", ()):
         if name not in there:

@@ -126,6 +126,38 @@ def test_repositories_are_organizations(folder) -> None:
         assert text_ not in page + json.dumps(result)
 
 
+def with_second(file: Path, old: str, second: str) -> None:
+    """Makes a list of the sources of one organization."""
+    text_ = file.read_text(encoding="utf-8")
+    assert old in text_
+    text_ = text_.replace(old, f'[{old}, "{second}"]').replace("delta = 1e-2", "delta = 5e-3")
+    file.write_text(text_, encoding="utf-8")
+
+
+def test_an_organization_has_two_repositories(folder, monkeypatch) -> None:
+    """Each is labelled by its own history, at the later date, too."""
+    write_repository(folder / "more.git", 7)
+    file = write_federation(folder, 'later = "2020-07-01"\n')
+    with_second(file, '"git:alpha.git@2020-01-05"', "git:more.git@2020-01-05")
+    done = simulate(folder, file)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((folder / "out" / "result.json").read_text(encoding="utf-8"))
+    alpha, beta, *_ = result["organizations"]
+    assert alpha["source"] == [f"git:{folder}/{name}.git@2020-01-05" for name in ("alpha", "more")]
+    assert beta["source"] == f"git:{folder}/beta.git@2020-01-05"
+    assert (alpha["files"], beta["files"]) == (12, 6)
+    assert (alpha["local"]["labelled"], alpha["local"]["defective"]) == (120, 80)
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert all(source in page for source in alpha["source"])
+    monkeypatch.setenv("FEDCODE_CACHE", str(folder / "cache"))
+    data, _ = load_data(load(file), 1)
+    for corpus in (data.train["alpha"], data.heldout["alpha"]):
+        assert {file.path.split("/")[0] for file in corpus} == {"alpha", "more"}
+        assert {record.repository for record in corpus.stream()} == {"alpha", "more"}
+    late = [r for r in data.heldout["alpha"].stream("function") if r.path.endswith("late.py")]
+    assert [r.label for r in late] == [0] * 20
+
+
 def test_commits_are_records(folder) -> None:
     done = simulate(folder, write_federation(folder, scheme="commits", at="@2020-03-01"))
     assert done.returncode == 0, done.stderr
@@ -169,6 +201,12 @@ def test_what_cannot_be_labelled_is_said_in_a_line(folder, labels, at, message) 
         ('[labels.fixes]\npatterns = ["("]\n', "", "", "is no regular expression"),
         ('[labels.fixes]\nissues = "A-1"\n', "", "", "issues and tracker belong together"),
         ("", "git:alpha.git", "path:public#", "alpha has no history to take labels from"),
+        (
+            "",
+            '"git:alpha.git@2020-01-05"',
+            '["git:alpha.git", "path:old"]',
+            "path:old of alpha has no history to take labels from",
+        ),
     ],
 )
 def test_settings_that_cannot_be(labels, old, new, message, tmp_path) -> None:

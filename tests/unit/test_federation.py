@@ -167,6 +167,10 @@ def with_public(source):
     return SMALL.replace(TASK, f'[public]\nsource = "{source}"\n{TASK}')
 
 
+def of_sources(*sources):
+    return SMALL.replace('"path:acme"', json.dumps(sources))
+
+
 def with_task(lines):
     return SMALL.replace(TASK, TASK + lines + "\n")
 
@@ -228,6 +232,14 @@ def with_task(lines):
         (SMALL.replace("path:acme", "acme"), "organizations.0.source", "should be "),
         (SMALL.replace("path:acme", "path:"), "organizations.0.source", "should be "),
         (SMALL.replace("path:acme", "start"), "organizations.0.source", "should be "),
+        (of_sources(), "organizations.0.source", "the list is empty"),
+        (of_sources("path:a", "b"), "organizations.0.source", "or a list of them"),
+        (of_sources("path:a", "stdlib"), "organizations.0.source", "or a list of them"),
+        (SMALL.replace('"path:acme"', "3"), "organizations.0.source", "should be git:DIR"),
+        (SMALL.replace('"path:acme"', '["path:a", 3]'), "organizations.0.source", "should be git:"),
+        (of_sources("path:a", "own"), "organizations.0.source", '"own" is a source alone'),
+        (of_sources("path:a", "table:b"), "organizations.0.source", "a table is a source alone"),
+        (of_sources("git:a", "path:b", "git:a"), "organizations.0.source", "git:a is named twice"),
         (with_public("own"), "public.source", "should be "),
         (SMALL.replace('"acme"', '"../acme"'), "organizations.0.name", "should be "),
         (SMALL.replace('name = "small"\n', ""), "name", "field required"),
@@ -287,6 +299,36 @@ def test_paths_are_taken_from_the_files_folder(tmp_path, monkeypatch) -> None:
     ]
     assert federation.public.source == f"path:{folder}/public"
     assert isinstance(federation, Federation)
+
+
+def test_an_organization_may_have_several_sources(tmp_path) -> None:
+    path = tmp_path / "federation.toml"
+    path.write_text(of_sources("git:billing.git@2024-01-31", "path:../old", "package:ours"))
+    federation = load(path)
+    (acme,) = federation.organizations
+    anchored = f"git:{tmp_path}/billing.git@2024-01-31", f"path:{tmp_path.parent}/old"
+    assert acme.source == acme.sources == acme.assets == (*anchored, "package:ours")
+    assert acme.asset == acme.assets[0]
+    assert check(json.loads(json.dumps(federation.model_dump(mode="json")))) == federation
+    path.write_text(of_sources("path:old", "path:x/../old"))
+    with pytest.raises(ConfigError, match=r"source of acme: path:.*old is named twice") as no:
+        load(path)
+    assert no.value.hint
+
+
+def test_a_list_of_one_source_is_that_source() -> None:
+    assert parse(of_sources("path:acme")) == parse(SMALL)
+    (acme,) = parse(SMALL).organizations
+    assert (acme.sources, acme.assets) == (("path:acme",), ("path:acme",))
+
+
+def test_no_source_of_several_is_published_that_lies_here() -> None:
+    unseen = 'role = "unseen"\n[[organizations]]\nname = "member"\nsource = "path:m"\n'
+    told = parse(of_sources("package:a", "path:/srv/b") + unseen).published()
+    assert [o.source for o in told.organizations] == ["own", "own"]
+    packages = parse(of_sources("package:a", "package:b") + unseen).published()
+    assert packages.organizations[0].source == ("package:a", "package:b")
+    assert "/srv" not in told.model_dump_json()
 
 
 def test_an_organization_need_not_say_where_its_code_lies() -> None:
