@@ -583,11 +583,6 @@ class OrganizationSettings(Strict):
         rows = f" {json.dumps(self.rows, sort_keys=True)}" if self.rows else ""
         return tuple(f"{source}{rows}" for source in self.sources)
 
-    @property
-    def asset(self) -> str:
-        """The first of :attr:`assets`."""
-        return self.assets[0]
-
 
 class PublicSettings(Strict):
     """The public corpus, for the vocabulary and the warm start.

@@ -248,7 +248,11 @@ class Bench:
         )
 
     def _asset(self, name: str) -> str:
-        return next(o.asset for o in self.federation.members if o.name == name)
+        """The first of a member's accounts: the others are charged with it."""
+        return self._assets(name)[0]
+
+    def _assets(self, name: str) -> tuple[str, ...]:
+        return self.federation.member(name).assets
 
     def epsilon(self, rounds: int) -> float | None:
         """ε (PLD) of so many rounds of this task."""
@@ -310,15 +314,17 @@ class Bench:
             return UnprotectedMember(name, agreement, train, key_of(self.seed, name))
         policy, filter_ = agreement.policy, self._budget(name, self.noise)
         private = self.learner.trainer(records.each, policy, self._randomness(arm, name), level)
+        asset, *others = self._assets(name)
         return Member(
             name,
-            self._asset(name),
+            asset,
             agreement,
             filter_.cost(policy.noise_multiplier, policy.sampling_rate, policy.steps_per_round),
             allowance(self.settings, filter_),
             ledger,
             self.observe(private),
             key_of(self.seed, name),
+            others=others,
             simulated=True,
         )
 
@@ -329,13 +335,12 @@ class Bench:
     def _open_accounts(
         self, arm: Arm, agreement: Agreement, ledger: BudgetLedger
     ) -> dict[str, str]:
-        """The account that each member of a private arm is charged on; they are open then."""
+        """The account that shows what each member of a private arm was charged; all are open."""
         if not arm.private or self.noise is None:
             return {}
         for name in arm.members:
-            ledger.open_simulated(
-                self._asset(name),
-                organization=name,
+            ledger.open_many_simulated(
+                [(asset, name) for asset in self._assets(name)],
                 unit=agreement.policy.unit,
                 budget=self._budget(name, self.noise),
             )

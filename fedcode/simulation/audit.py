@@ -212,7 +212,7 @@ def _train(base: Job, prepared: Prepared, extra: Sequence[Record]) -> Trained:
         secret=True,
         observe=observe,
     )
-    asset = next(o.asset for o in prepared.federation.members if o.name == name)
+    asset = prepared.federation.member(name).assets[0]
     with BudgetLedger.open(":memory:") as ledger:
         state = bench.run(arm, ledger)
         return Trained(watched[0].seen, state, ledger.epsilon(asset))

@@ -27,7 +27,7 @@ from fedcode_client.home import make as make_home
 from fedcode_client.paying import paying
 from tests.campaigns.member import AGREEMENT
 
-ASSET = "folder:" + "ab" * 16
+ASSET, TOGETHER = "folder:" + "ab" * 16, "package:together"
 FEDERATION = """
 name = "small"
 [privacy]
@@ -88,8 +88,11 @@ def typed(desk):
 
 @pytest.fixture(scope="module")
 def account(typed):
-    """What `budget create` has printed."""
-    return typed(f"budget create {ASSET} --policy policy.toml --unit function --json")
+    """What `budget create` has printed of the first account that it opens."""
+    line = f"budget create {ASSET} {TOGETHER} {ASSET} --policy policy.toml --unit function --json"
+    first, second = typed(line).splitlines()
+    assert json.loads(second)["asset"] == TOGETHER
+    return first
 
 
 def test_an_account_is_opened_under_the_policy(account, typed) -> None:
@@ -358,38 +361,6 @@ def test_a_certificate_says_what_the_ledger_has_charged(run, typed, desk) -> Non
     assert said.endswith("written to cert.json\n")
 
 
-def test_a_certificate_counts_once_what_several_accounts_paid_for(run, typed, desk) -> None:
-    from fedcode.privacy.accountant import epsilon
-
-    other = "package:together"
-    order = json.loads(typed("budget show --json"))["accounts"][0]["order"]
-    made = typed(
-        f"budget create {other} {ASSET} --policy policy.toml --unit function --order {order} --json"
-    )
-    assert [json.loads(line)["asset"] for line in made.splitlines()] == [other, ASSET]
-    before = json.loads(typed("budget show --json"))["accounts"]
-    spent = {one["asset"]: one["epsilon_spent"] for one in before}
-    what = {"agreement": run.digest(), "purpose": "research", "task": "toy", "cohort": 3}
-    with RemoteLedger(connect(Home(desk / "home").ledger, Role.TRAINER)) as ledger:
-        cost = ledger.account(ASSET).budget.cost(2.0, 0.05, run.training.steps_per_round)
-        receipt = ledger.charge(cost, asset=ASSET, others=[other], round=5, **what)
-        ledger.arm(receipt, "p", b"term")
-        ledger.sent(receipt)
-    said = typed("certificate first --key ada.key --out several.json")
-    values = json.loads((desk / "several.json").read_text())["certificate"]
-    steps = run.training.steps_per_round
-    assert values["epsilon_local"] == epsilon({(2.0, 0.05): 4 * steps}, 1e-5)
-    assert (values["agreements"][0]["charges"], values["agreements"][0]["sums_not_proved"]) == (
-        4,
-        3,
-    )
-    accounts = {one["asset"]: one["epsilon_spent"] for one in values["accounts"]}
-    assert accounts.keys() == {ASSET, other}
-    assert accounts[ASSET] > spent[ASSET]
-    assert accounts[other] == epsilon({(2.0, 0.05): steps}, 1e-5) > spent[other] == 0
-    assert f"{other}: ε = " in said
-
-
 def test_a_certificate_is_checked_and_a_changed_one_is_refused(run, typed, desk) -> None:
     typed("certificate first --key ada.key --out good.json")
     assert "--policy says whether" in typed("certificate good.json --verify")
@@ -411,6 +382,29 @@ def test_a_certificate_needs_an_officer_and_a_run(run, typed, desk) -> None:
     assert not (desk / "no.json").exists()
     assert "name the key" in typed("certificate first", 2)
     assert "holds no agreement" in typed("certificate other --key ada.key", 2)
+
+
+def test_a_certificate_counts_once_what_several_accounts_paid_for(run, typed, desk) -> None:
+    from fedcode.privacy.accountant import epsilon
+
+    before = json.loads(typed("budget show --json"))["accounts"]
+    spent = {one["asset"]: one["epsilon_spent"] for one in before}
+    what = {"agreement": run.digest(), "purpose": "research", "task": "toy", "cohort": 3}
+    with RemoteLedger(connect(Home(desk / "home").ledger, Role.TRAINER)) as ledger:
+        cost = ledger.account(ASSET).budget.cost(2.0, 0.05, run.training.steps_per_round)
+        receipt = ledger.charge(cost, asset=ASSET, others=[TOGETHER], round=5, **what)
+        ledger.arm(receipt, "p", b"term")
+        ledger.sent(receipt)
+    said = typed("certificate first --key ada.key --out several.json")
+    values = json.loads((desk / "several.json").read_text())["certificate"]
+    steps = run.training.steps_per_round
+    assert values["epsilon_local"] == epsilon({(2.0, 0.05): 4 * steps}, 1e-5)
+    assert values["agreements"][0]["charges"] == 4
+    accounts = {one["asset"]: one["epsilon_spent"] for one in values["accounts"]}
+    assert accounts.keys() == {ASSET, TOGETHER}
+    assert accounts[ASSET] > spent[ASSET]
+    assert accounts[TOGETHER] == epsilon({(2.0, 0.05): steps}, 1e-5) > spent[TOGETHER] == 0
+    assert f"{TOGETHER}: ε = " in said
 
 
 def test_the_homes_ledger_is_the_one_that_is_meant(run, typed, desk) -> None:

@@ -308,7 +308,6 @@ def test_an_organization_may_have_several_sources(tmp_path) -> None:
     (acme,) = federation.organizations
     anchored = f"git:{tmp_path}/billing.git@2024-01-31", f"path:{tmp_path.parent}/old"
     assert acme.source == acme.sources == acme.assets == (*anchored, "package:ours")
-    assert acme.asset == acme.assets[0]
     assert check(json.loads(json.dumps(federation.model_dump(mode="json")))) == federation
     path.write_text(of_sources("path:old", "path:x/../old"))
     with pytest.raises(ConfigError, match=r"source of acme: path:.*old is named twice") as no:

@@ -94,7 +94,8 @@ def test_nothing_is_held_out_at_random_where_labels_are_of_history() -> None:
 def test_tables_are_read_by_rows_in_simulations_alone() -> None:
     federation = parse(HEAD + REAL + TASKS + TABLE)
     assert federation.members[0].rows == {"project": "ant"}
-    assert federation.members[0].asset != federation.members[0].source
+    (asset,) = federation.members[0].assets
+    assert asset != federation.members[0].source
     assert federation.published().members[0].source == OWN
     assert not federation.published().members[0].rows
     refused(HEAD + TASKS + TABLE, "ant is a table: its labels are labels.kind")
