@@ -4,21 +4,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from fedcode.data_tests import AgentDataTests
-from fedcode.federation import CODE, FixSettings
+from fedcode.federation import CODE, FixSettings, check_distinct
 from fedcode.filters import FilterSettings
 from fedcode.strict import Count, Strict, formed
 
 HINT = "the comments in client.toml say what there is"
 
-Source = Annotated[str, formed(r"^(git|commits|package|wheel|path):.+$", CODE)]
-Sources = Annotated[
-    tuple[Source, ...], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)
-]
+_SOURCE = re.compile(r"(git|commits|package|wheel|path):.+")
+
+
+def _sources(value: Any) -> tuple[str, ...]:
+    """A source, or a list of them; one line says what is wrong with any of them."""
+    several = tuple(value) if isinstance(value, list) else (value,)
+    if not several:
+        raise ValueError("the list is empty: name a source, or leave it out")
+    if not all(isinstance(one, str) and _SOURCE.fullmatch(one) for one in several):
+        raise ValueError(f"should be {CODE}, or a list of them")
+    check_distinct(several)
+    return several
+
+
+Sources = Annotated[tuple[str, ...], BeforeValidator(_sources)]
 Address = Annotated[
     str,
     formed(r"^[^\s:/]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$", "HOST:PORT"),
@@ -59,13 +71,6 @@ class ClientSettings(Strict):
     supernode: Annotated[Port, Field(ge=1)] = 9483
     filters: FilterSettings = FilterSettings()
     data_tests: AgentDataTests = AgentDataTests()
-
-    @field_validator("source")
-    @classmethod
-    def _each_once(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(sources)) < len(sources):
-            raise ValueError("names a source twice")
-        return sources
 
 
 TOML = """\

@@ -101,7 +101,7 @@ def test_tests_acceptances_and_what_depends_on_it(home, tmp_path) -> None:
     line = f"fedcode-client data {tmp_path / 'other' / 'federation.toml'} alpha --home {home}"
     assert program(line)[0] == 1
     said = json.loads(program(f"fedcode-client data --home {home} --json")[1])
-    asset = said[0]["subject"]["asset"]
+    asset = said[0]["subject"]["assets"][0]
     accept = f"fedcode-client accept-data --home {home} --because '{HOSTILE}'"
     page, card = cards(home)
     assert card["sources"][0]["data_tests"][0]["not_accepted"] == ["tokens"]
