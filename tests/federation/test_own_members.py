@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from agents import NAMES, ledgers, made_run
+from small import write_code
 
 from fedcode.agreement import SignedAgreement
 from fedcode.budgets import calibrated, permitted_rounds
@@ -298,6 +299,48 @@ def test_code_without_an_account_is_refused(run) -> None:
     own = ledgers(run, 4.0, unit=PrivacyUnit.FILE)
     with pytest.raises(PrivacyError, match="unit is"):
         made(run, "alpha", own["alpha"])
+
+
+@pytest.fixture
+def wider(run, tmp_path):
+    """Alpha's code and another folder of it, registered."""
+    write_code(tmp_path / "more", seed=77)
+    (tmp_path / "more" / ".fedcode-asset").write_text(f"{77:032x}\n")
+    return [f"path:{tmp_path / 'more'}", f"path:{run.base / 'alpha'}"]
+
+
+def test_a_member_with_two_sources_trains_on_both_and_both_accounts_pay(run, wider) -> None:
+    own = ledgers(run, calibrated(run.federation).filter.order)
+    ledger, ours = own["alpha"], Ours.read("alpha", wider)
+    with pytest.raises(ConfigError, match=rf"folder:{77:032x}, of .* has no account"):
+        made(run, "alpha", ledger, ours=ours)
+    first = ledger.account(ours.assets[0])
+    ledger.open_account(
+        ours.assets[1], policy=first.policy, unit=first.unit, order=first.budget.order
+    )
+    members = {name: made(run, name, own[name]) for name in NAMES[1:]}
+    members["alpha"] = both = made(run, "alpha", ledger, ours=ours)
+    grid = InMemoryGrid({name: member_app(one.answer) for name, one in members.items()})
+    agreed = run.signed.agreement
+    coordinator = Coordinator(agreed, grid, grid.nodes, run.keys["coordinator"])
+    _, outcome = coordinator.run(State(0, run.files.starts["completion"].weights))
+    assert outcome.survivors == NAMES
+    assert [ledger.charges(asset) for asset in ours.assets] == [1, 1]
+    assert both.assets == ours.assets == tuple(sorted(ours.assets))
+    assert both.report.examples > 0
+    ledger.verify()
+
+
+def test_two_sources_are_trained_on_as_a_simulation_does(run, wider) -> None:
+    filters = FilterSettings(near_duplicates=False)
+    others = [o for o in run.whole.organizations if o.name != "alpha"]
+    alpha = run.whole.member("alpha").model_copy(update={"source": tuple(wider)})
+    whole = run.whole.model_copy(update={"filters": filters, "organizations": (alpha, *others)})
+    data, _ = load_data(whole, 1)
+    ours = Ours.read("alpha", wider, screen=Screen(filters))
+    found = ours.trained_on(run.federation, run.files.public)
+    assert found.files == data.train["alpha"].files
+    assert {file.path.split("/")[0] for file in found.files} == {"alpha", "more"}
 
 
 def test_too_little_code_is_refused(run, tmp_path) -> None:
