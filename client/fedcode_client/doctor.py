@@ -21,6 +21,7 @@ from fedcode.privacy.ledger import BudgetLedger
 from fedcode.services.enrollment_pb2_grpc import EnrollmentStub
 from fedcode_client import witness
 from fedcode_client.connection import asking, connect
+from fedcode_client.data import Snapshots
 from fedcode_client.home import Home
 from fedcode_client.joining import standing
 from fedcode_client.offers import Desk
@@ -34,7 +35,7 @@ _SECONDS = 5.0
 def examine(home: Home) -> Iterator[Check]:
     """All checks."""
     of_us = (_settings, _keys, _certificate, _standing, _clock)
-    looks = (*of_us, _source, _account, _ledger, _offers, _agent, _disk)
+    looks = (*of_us, _source, _account, _data, _ledger, _offers, _agent, _disk)
     return examined(looks, home)
 
 
@@ -113,6 +114,19 @@ def _account(home: Home) -> Check:
         return Check(f"{what} no account", False, _creating(home, missing))
     caps = {f"ε ≤ {one.budget.epsilon:g} for a {one.unit}": 0 for one in found.values() if one}
     return Check(f"{'account' if len(found) == 1 else 'accounts'}: {', '.join(caps)}", True)
+
+
+def _data(home: Home) -> Check:
+    """Whether what was tested last may be trained on."""
+    snapshots = Snapshots(home.data, home.settings().data_tests, noting=False)
+    latest = snapshots.latest()
+    if not latest:
+        return Check("our data was not tested yet: `fedcode-client data RUN` does", True)
+    waiting = sorted({str(test) for one in latest for test in snapshots.missing(one)})
+    if waiting:
+        what = f"our data fails {', '.join(waiting)}: no round trains on it until it is accepted"
+        return Check(what, False, "fedcode-client data, and then fedcode-client accept-data")
+    return Check("our data passed its tests, or was accepted", True)
 
 
 def _ledger(home: Home) -> Check:

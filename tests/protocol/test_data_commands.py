@@ -69,6 +69,8 @@ def test_what_fails_is_accepted_by_its_digest(base, home) -> None:
     assert code == 1
     assert "not trained on: tokens failed; fedcode-client accept-data --because WHY" in out
     assert "switched off in [data_tests]" in out
+    said = program(f"fedcode-client doctor --home {home}")[1]
+    assert "BAD  our data fails tokens: no round trains on it until it is accepted" in said
     accept = f"fedcode-client accept-data --home {home} --because 'made so'"
     code, out, _ = program(f"{accept} --test tokens")
     assert code == 0
@@ -76,6 +78,8 @@ def test_what_fails_is_accepted_by_its_digest(base, home) -> None:
     code, out, _ = program(line)
     assert code == 0
     assert "failed, accepted" in out
+    said = program(f"fedcode-client doctor --home {home}")[1]
+    assert "ok   our data passed its tests, or was accepted" in said
     code, out, err = program(accept)
     assert (code, out) == (2, "")
     assert "nothing waits to be accepted" in err

@@ -920,6 +920,10 @@ def test_a_doctors_hint_can_be_typed(typed, acme, tmp_path) -> None:
     source = f"'path:{tmp_path / 'c;d'}'"
     hint = f"budget create {source} --policy POLICY.toml --unit function --home acme"
     assert f"     hint: fedcode-client {hint}" in told.splitlines()
+    acme.toml.write_text(f'source = ["path:../c;d", "package:rich"]\n{text}')
+    told = typed("fedcode-client doctor --home acme")[1]
+    hint = f"budget create {source} package:rich --policy POLICY.toml --unit function --home acme"
+    assert f"     hint: fedcode-client {hint}" in told.splitlines()
 
 
 def test_a_signing_key_that_is_missing_is_told_with_what_to_do(typed, acme) -> None:
