@@ -147,7 +147,7 @@ def join(stage: Stage, name: str, coordinator: str) -> str:
     stage.say("fedcode-server", "approve", name, "--home", coordinator)
     settings = Path(home) / "client.toml"
     text = settings.read_text(encoding="utf-8")
-    text = text.replace('# source = "path:/srv/code"', f'source = "{CODE[name]}"')
+    text = f'source = "{CODE[name]}"\n{text}'
     settings.write_text(text.replace("# max_tokens = 10000000", f"max_tokens = {TOKENS}"))
     keys = {}
     for officer in ("ada", "grace"):

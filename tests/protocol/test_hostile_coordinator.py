@@ -714,7 +714,7 @@ def program(stage: Stage, tmp_path: Path) -> Iterator[tuple[Stage, subprocess.Po
     home = stage.parties.join("hooli").home
     write_code(tmp_path / "code", 7)
     source = f"path:{tmp_path / 'code'}"
-    text = home.toml.read_text().replace('# source = "path:/srv/code"', f'source = "{source}"')
+    text = f'source = "{source}"\n{home.toml.read_text()}'
     home.toml.write_text(text)
     signed = officers.policy(*officers.KEYS[:2], caps={"epsilon": 200.0}, organization="hooli")
     named = desk.asset(source, register=True)
