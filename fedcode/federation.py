@@ -510,11 +510,7 @@ _SOURCE = re.compile(r"own|(git|commits|package|wheel|path|table):.+")
 
 def _sources(value: Any) -> Any:
     """Refuses what is neither a source nor a list of them; a list of one is that one."""
-    several = list(value) if isinstance(value, list | tuple) else [value]
-    if not several:
-        raise ValueError("the list is empty: name a source, or leave it out")
-    if not all(isinstance(one, str) and _SOURCE.fullmatch(one) for one in several):
-        raise ValueError(f"should be {CODE}, or a list of them; or table:FILE")
+    several = listed(value, _SOURCE, f"{CODE}, or a list of them; or table:FILE")
     if len(several) == 1:
         return several[0]
     for one in several:
@@ -522,7 +518,26 @@ def _sources(value: Any) -> Any:
             what = "a table" if one != OWN else f'"{OWN}"'
             raise ValueError(f"{what} is a source alone: it cannot stand in a list with others")
     check_distinct(several)
-    return tuple(several)
+    return several
+
+
+def listed(value: Any, form: re.Pattern[str], words: str) -> tuple[str, ...]:
+    """What a file names as a source, or as a list of them.
+
+    Args:
+        value: as it stands in the file.
+        form: of a source.
+        words: what it should be.
+
+    Raises:
+        ValueError: it is something else, or an empty list.
+    """
+    several = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not several:
+        raise ValueError("the list is empty: name a source, or leave it out")
+    if not all(isinstance(one, str) and form.fullmatch(one) for one in several):
+        raise ValueError(f"should be {words}")
+    return several
 
 
 def check_distinct(sources: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from fedcode.privacy.ledger import BudgetLedger, Charge
 from fedcode.record import Corpus, PrivacyUnit, population
 from fedcode_client.data import Acceptance, Snapshot, Snapshots
 from fedcode_client.home import Home
-from fedcode_client.ours import Ours
+from fedcode_client.ours import Ours, account_of
 
 SCHEMA = "fedcode/data-card/1"
 
@@ -48,7 +48,7 @@ def card(
     """
     runs, sources = _runs(home), list[dict[str, Any]]()
     for one in ours.apart():
-        asset = next(iter(one.paying), None)
+        asset = account_of(one.source)
         sources.append(
             _described(one, asset, max_tokens)
             | _tested(one, asset, snapshots)

@@ -22,7 +22,7 @@ from fedcode.privacy.ledger import BudgetLedger, Ledger
 from fedcode.privacy.policy import check_population
 from fedcode.record import Corpus, PrivacyUnit, population
 from fedcode.storage import write_atomically
-from fedcode_client.ours import Ours, StartFiles
+from fedcode_client.ours import Ours, StartFiles, account_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def ingest(ours: Ours, ledger: Ledger | None, report: Path, *, more: bool = Fals
     for unit in (PrivacyUnit.AUTHOR, PrivacyUnit.REPOSITORY):
         with suppress(CorpusError):  # authors are not known everywhere
             counted[str(unit)] = population(ours.owned(unit).stream(), unit)
-    paying = next(iter(ours.paying), None)
+    paying = account_of(ours.source)
     known = None
     if ledger is not None:
         known = paying is not None and ledger.account(paying) is not None

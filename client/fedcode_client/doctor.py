@@ -112,7 +112,9 @@ def _account(home: Home) -> Check:
     if missing:
         what = "our code has" if len(missing) == len(sources) else f"{', '.join(missing)}:"
         return Check(f"{what} no account", False, _creating(home, missing))
-    caps = {f"ε ≤ {one.budget.epsilon:g} for a {one.unit}": 0 for one in found.values() if one}
+    caps = dict.fromkeys(
+        f"ε ≤ {one.budget.epsilon:g} for a {one.unit}" for one in found.values() if one
+    )
     return Check(f"{'account' if len(found) == 1 else 'accounts'}: {', '.join(caps)}", True)
 
 

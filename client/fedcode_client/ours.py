@@ -10,18 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fedcode.corpus import (
+    Part,
     Screen,
     asset_of,
     assets_of,
     cache_folder,
     deduplicate,
     near_duplicates,
+    owned,
+    read_own,
     read_public,
     split_own,
+    together,
+    with_histories,
 )
 from fedcode.corpus.data_tests import leaks
 from fedcode.corpus.labels import labeller_of
-from fedcode.corpus.own import Part, owned, read_own, together, with_histories
 from fedcode.corpus.profile import profile, texts
 from fedcode.errors import CorpusError, RunError
 from fedcode.federation import Federation, FixSettings
@@ -143,11 +147,6 @@ class Ours:
         """
         return assets_of(self.sources)
 
-    @property
-    def paying(self) -> tuple[str, ...]:
-        """As :attr:`assets`; none for folders without history that are not registered."""
-        return tuple(sorted({asset for one in self.sources if (asset := _paying(one))}))
-
     def apart(self) -> Iterator[Ours]:
         """What each source holds by itself."""
         return (replace(self, parts=(part,)) for part in self.parts)
@@ -193,7 +192,7 @@ class Ours:
         # before labels are injected, which may by chance make one function of another
         leaked = leaks(texts(train), texts(heldout))
         said = "" if labels == "none" else federation.labels.model_dump_json()
-        assets = tuple(_paying(source) or source for source in self.sources)
+        assets = tuple(account_of(source) or source for source in self.sources)
         subject = Subject(self.sources, assets, said, federation.heldout)
         return labelled, snapshots.test(subject, profile(labelled), leaked, labels)
 
@@ -233,14 +232,15 @@ def _refuse_erased(source: str, screen: Screen) -> None:
     Raises:
         CorpusError: it was.
     """
-    asset = _paying(source) if screen.erased else None
+    asset = account_of(source) if screen.erased else None
     if asset is not None and screen.erased.holds("repository", asset):
         raise CorpusError(
             f"{source}: this repository was erased", "it is not read again; name another source"
         )
 
 
-def _paying(source: str) -> str | None:
+def account_of(source: str) -> str | None:
+    """The account that pays for a source; None for a folder that is not registered."""
     with suppress(CorpusError):  # a folder without history that is not registered
         return asset_of(source)
     return None

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from fedcode.data_tests import AgentDataTests
-from fedcode.federation import CODE, FixSettings, check_distinct
+from fedcode.federation import CODE, FixSettings, check_distinct, listed
 from fedcode.filters import FilterSettings
 from fedcode.strict import Count, Strict, formed
 
@@ -20,12 +20,8 @@ _SOURCE = re.compile(r"(git|commits|package|wheel|path):.+")
 
 
 def _sources(value: Any) -> tuple[str, ...]:
-    """A source, or a list of them; one line says what is wrong with any of them."""
-    several = tuple(value) if isinstance(value, list) else (value,)
-    if not several:
-        raise ValueError("the list is empty: name a source, or leave it out")
-    if not all(isinstance(one, str) and _SOURCE.fullmatch(one) for one in several):
-        raise ValueError(f"should be {CODE}, or a list of them")
+    """A source, or a list of them that differ."""
+    several = listed(value, _SOURCE, f"{CODE}, or a list of them")
     check_distinct(several)
     return several
 

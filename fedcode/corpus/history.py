@@ -108,12 +108,15 @@ def with_owners_of(
         return [_of_repositories(source, corpus) for source, corpus in parts]
     if unit is not PrivacyUnit.AUTHOR:
         return [corpus for _, corpus in parts]
-    asked = [_asked(source, paths_of(corpus.files), cache, workers) for source, corpus in parts]
+    paths = [paths_of(corpus.files) for _, corpus in parts]
+    asked = [
+        _asked(source, ours, cache, workers) for (source, _), ours in zip(parts, paths, strict=True)
+    ]
     authors = iter(_pseudonyms(asked, cache))
     owned = []
-    for source, corpus in parts:
-        own = list(islice(authors, len(corpus.files)))
-        unknown = [path for path, n in zip(paths_of(corpus.files), own, strict=True) if not n]
+    for (source, corpus), ours in zip(parts, paths, strict=True):
+        own = list(islice(authors, len(ours)))
+        unknown = [path for path, author in zip(ours, own, strict=True) if not author]
         if unknown:
             where = f" of {source}" if len(parts) > 1 else ""
             raise CorpusError(

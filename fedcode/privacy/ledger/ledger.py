@@ -266,10 +266,7 @@ class BudgetLedger:
             PrivacyError: no account, a cost that is not what an account's order asks, or accounts
                 of different kinds.
         """
-        _validate.count(round=round, cohort=cohort)
-        _validate.text(agreement=agreement, purpose=purpose, task=task)
-        _check_price(cost)  # it may take a second: not while others wait to write
-        values = _charged(cost, agreement, purpose, task, round)
+        values = _charged(cost, agreement, purpose, task, round, cohort)
         with self._writing():
             paid = self._reserve_all(asset, others, cost, values, cohort, allowance)
         return _receipt(*paid)
@@ -297,10 +294,7 @@ class BudgetLedger:
             BudgetExhausted: one account's total would pass its cap; nothing is charged to any.
             PolicyRefusal: as :meth:`charge`; so PrivacyError.
         """
-        _validate.count(round=round, cohort=cohort)
-        _validate.text(agreement=agreement, purpose=purpose, task=task)
-        _check_price(cost)
-        values = _charged(cost, agreement, purpose, task, round)
+        values = _charged(cost, agreement, purpose, task, round, cohort)
         with self._writing():
             charged = [self._reserve(asset, cost, values, cohort, allowance) for asset in assets]
         return [_receipt(account, entry) for account, entry in charged]
@@ -340,10 +334,9 @@ class BudgetLedger:
             PrivacyError: as :meth:`charge`; or the request was for something else, or its charge
                 was armed or given back already.
         """
-        _validate.count(round=round, cohort=cohort)
-        _validate.text(request=request, agreement=agreement, purpose=purpose, task=task)
-        _check_price(cost)
-        values = {**_charged(cost, agreement, purpose, task, round), "request": request}
+        _validate.text(request=request)
+        terms = _charged(cost, agreement, purpose, task, round, cohort)
+        values = {**terms, "request": request}
         with self._writing():
             before = self._chain.entry(
                 "asset = ? AND body ->> '$.agreement' = ? AND body ->> '$.round' = ? "
@@ -456,13 +449,14 @@ class BudgetLedger:
             charge = self._charge(receipt)
             agreement, number = charge.values["agreement"], charge.values["round"]
             body = {"agreement": agreement, "round": number, "plan": plan, "digest": digest}
-            before = self._armed(charge.asset, agreement, number)
-            asked = {"charge": charge.seq, **body}
+            rows = self._rows(charge)
+            armed = [self._armed(row.asset, agreement, number) for row in rows]
+            before, asked = armed[0], {"charge": charge.seq, **body}
             if isinstance(receipt, ChargeId) and before is not None and before.values == asked:
                 return
-            for row in self._rows(charge):
+            for row, answered in zip(rows, armed, strict=True):
                 self._check_state(row, RESERVED)
-                if self._armed(row.asset, agreement, number) is not None:
+                if answered is not None:
                     raise PrivacyError(f"round {number} was answered already")
                 self._chain.append(ARMED, row.asset, {"charge": row.seq, **body})
             self._outbox.put(charge, message)
@@ -813,7 +807,8 @@ class BudgetLedger:
 
     def _rows(self, charge: Entry) -> list[Entry]:
         """All rows of a charge, one for each of its accounts, its own first."""
-        return self._chain.rows_from(charge.seq, 1 + len(_others(charge)))
+        number = len(_others(charge))
+        return [charge, *(self._chain.rows_from(charge.seq + 1, number) if number else ())]
 
     def _check_state(self, charge: Entry, wanted: str) -> None:
         state = self._state(charge.seq)
@@ -911,8 +906,16 @@ def _check_alike(one: Account, other: Account) -> None:
             )
 
 
-def _charged(cost: Cost, agreement: str, purpose: str, task: str, number: int) -> dict[str, Any]:
-    """What the row of a charge says of what it is for."""
+def _charged(
+    cost: Cost, agreement: str, purpose: str, task: str, number: int, cohort: int
+) -> dict[str, Any]:
+    """What the row of a charge says of what it is for; refused before others wait to write.
+
+    Looking up the price may take a second.
+    """
+    _validate.count(round=number, cohort=cohort)
+    _validate.text(agreement=agreement, purpose=purpose, task=task)
+    _check_price(cost)
     return {
         "agreement": agreement,
         "purpose": purpose,
