@@ -62,6 +62,29 @@ def asset_of(source: str) -> str:
     return f"git:{git.first_commit(history)}" if history else f"folder:{_registration(root)}"
 
 
+def place_of(source: str) -> tuple[str, Path]:
+    """Where a source lies: what it is a part of, and the folder in that.
+
+    Two sources have files in common, maybe of different dates, where the first is equal and one
+    folder lies in the other. A folder without an identity is a part of this machine.
+    """
+    try:
+        asset = asset_of(source)
+    except CorpusError:  # not there, not registered, or cut off: reading says what matters
+        return "", _folder(source)
+    if not source.startswith("path:"):
+        return asset, Path()
+    root = _folder(source)
+    mark = ".git" if asset.startswith("git:") else REGISTERED
+    return asset, root.relative_to(
+        next(one for one in (root, *root.parents) if (one / mark).exists())
+    )
+
+
+def _folder(source: str) -> Path:
+    return Path(source.partition(":")[2]).resolve()
+
+
 def assets_of(sources: Iterable[str]) -> tuple[str, ...]:
     """The identities of what several sources hold, each once, in an order that is not theirs.
 

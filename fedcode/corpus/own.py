@@ -10,9 +10,11 @@ from pathlib import Path
 
 from fedcode.corpus.filters import Screen
 from fedcode.corpus.history import with_owners_of, without_refused
+from fedcode.corpus.identity import place_of
 from fedcode.corpus.joined import in_order, join, label_sources
 from fedcode.corpus.labels import of_history
 from fedcode.corpus.reading import read
+from fedcode.errors import CorpusError
 from fedcode.federation import FixSettings, HistoryLabelSettings
 from fedcode.record import Corpus, PrivacyUnit
 
@@ -56,10 +58,13 @@ def read_own(
         In the order of ``sources``.
 
     Raises:
-        CorpusError: one is not there, or has nothing that can be read and trained on.
+        CorpusError: one is not there, or has nothing that can be read and trained on; or two are
+            the same files of one repository (at two revisions, say): what has changed between them
+            would be two units.
         ConfigError: ``screen`` asks for what is not installed.
         CacheDamaged: what was kept is not what was written.
     """
+    _check_apart(sources)
 
     def part(label: str, source: str) -> Part:
         own = None if screen is None else replace(screen, label=label)
@@ -69,6 +74,21 @@ def read_own(
         return Part(label, source, corpus)
 
     return tuple(map(part, label_sources(sources), sources))
+
+
+def _check_apart(sources: Sequence[str]) -> None:
+    """Refuses two sources of which one lies within the other."""
+    if len(sources) < 2:
+        return
+    places = [(source, place_of(source)) for source in sources]
+    for number, (source, (asset, folder)) in enumerate(places):
+        for before, (other, above) in places[:number]:
+            one, two = sorted((folder, above), key=lambda path: len(path.parts))
+            if asset == other and two.is_relative_to(one):
+                raise CorpusError(
+                    f"{before} and {source} have files in common",
+                    "name each repository once, or folders that do not lie in one another",
+                )
 
 
 def with_histories(

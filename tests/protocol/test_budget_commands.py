@@ -5,6 +5,8 @@
 import contextlib
 import io
 import json
+import re
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -106,7 +108,7 @@ def test_an_account_is_opened_under_the_policy(account, typed) -> None:
     again = typed(f"budget create {ASSET} --policy policy.toml --unit function")
     assert again.startswith(f"{ASSET}: ε ≤ 8, δ = 1e−5 for a function, at Rényi order ")
     other = typed(f"budget create {ASSET} --policy policy.toml --unit file", 2)
-    assert "has an account with another budget" in other
+    assert "has an account with the unit function, for good" in other
     assert "hint: " in other
 
 
@@ -131,6 +133,25 @@ def test_the_order_follows_the_federation_that_is_named(account, typed) -> None:
         typed("budget create package:given --policy policy.toml --unit function --order 6 --json")
     )
     assert given["order"] == 6.0
+
+
+def test_a_new_account_takes_the_order_of_those_that_it_may_pay_with(account, typed) -> None:
+    line = "budget create package:follows --policy policy.toml --unit function --json"
+    assert json.loads(typed(line))["order"] == json.loads(account)["order"]
+
+
+def test_all_accounts_are_opened_or_none(account, typed) -> None:
+    said = typed(f"budget create package:fresh {ASSET} --policy policy.toml --unit file", 2)
+    assert "hint: --unit function" in said
+    assert "package:fresh" not in typed("budget show --json")
+
+
+def test_a_repository_is_a_source_and_not_its_own_asset(account, typed, tmp_path) -> None:
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True)
+    line = f"budget create git:{tmp_path} --policy policy.toml --unit function --json"
+    assert re.fullmatch(r"git:[0-9a-f]{40}", json.loads(typed(line))["asset"])
 
 
 def test_a_federation_is_priced_before_anybody_says_yes(account, typed, desk) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,8 +45,7 @@ Window = Annotated[
     float | None,
     typer.Option("--per-30-days", metavar="EPSILON", help="Another cap for 30 days, too."),
 ]
-_SOURCE = re.compile(r"(path|package|wheel):.+")
-_ASSET = re.compile(r"(git|folder|package):.+")
+_ASSET = re.compile(r"git:[0-9a-f]{40,64}|folder:[0-9a-f]{32}")
 
 
 @app.command()
@@ -119,8 +119,11 @@ def create(
             f'organization = "{joined.member}" in the policy, which officers then sign',
         )
     assets = dict.fromkeys(_asset(source) for source in sources)  # all, before one is opened
-    order = order or _order(signed.policy, federation)
     with connected(found_home, Role.OFFICER) as office:
+        there = office.totals()
+        _check_units(there, assets, unit)
+        order = order or _order(signed.policy, federation, there)
+        _warn_of_orders(there, order)
         for asset in assets:
             made = office.open_account(asset, signed, unit, order)
             found = {
@@ -345,19 +348,47 @@ def _check_lost(known: Acknowledgement, force: OrganizationPolicy) -> None:
 
 
 def _asset(source: str) -> str:
-    if _SOURCE.fullmatch(source):
-        return desk.asset(source, register=False)
     if _ASSET.fullmatch(source):
         return source
+    if ":" in source:
+        return desk.asset(source, register=False)
     raise ConfigError(f"{source} is no source and no asset", "fedcode-client asset SOURCE")
 
 
-def _order(policy: OrganizationPolicy, federation: Path | None) -> float:
+def _check_units(
+    there: Sequence[AccountTotals], assets: Collection[str], unit: PrivacyUnit
+) -> None:
+    """Before the first account is opened, so that all are opened or none."""
+    for account in there:
+        if account.asset in assets and account.unit != str(unit):
+            raise ConfigError(
+                f"{account.asset} has an account with the unit {account.unit}, for good",
+                f"--unit {account.unit}",
+            )
+
+
+def _order(
+    policy: OrganizationPolicy, federation: Path | None, there: Sequence[AccountTotals]
+) -> float:
+    """The federation's best; or that of the accounts that are there; or the policy's best."""
     if federation is not None:
         return calibrated(load(federation)).filter.order
+    if there:  # that of most: accounts that pay together need one
+        ((most, _),) = Counter(account.order for account in there).most_common(1)
+        return most
     own = policy.caps
     every = [own.epsilon, *own.purposes.values()]
     return order_for([*every, own.per_30_days or own.epsilon], policy.delta)
+
+
+def _warn_of_orders(there: Sequence[AccountTotals], order: float) -> None:
+    others = sorted({account.order for account in there} - {order})
+    if others:
+        print(
+            f"fedcode: accounts that pay together need one order, and there are some of "
+            f"{', '.join(f'{other:g}' for other in others)}; this is {order:g}",
+            file=sys.stderr,
+        )
 
 
 def _accounts(found: Sequence[AccountTotals]) -> Table:
