@@ -19,6 +19,7 @@ from fedcode.privacy.seeded import SeededGenerator
 from fedcode.simulation import audit as audits
 from fedcode.simulation.audit import AuditJob, audit
 from fedcode.simulation.audit_folder import audit_folder
+from tests.program import forked
 
 OTHERS = """
 [[tasks]]
@@ -50,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toml.write_text(
         toml.read_text("utf-8").replace("[[organizations]]", OTHERS + "[[organizations]]", 1)
     )
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, forked():
         patch.setenv("FEDCODE_CACHE", str(base / "cache"))
         done = CliRunner().invoke(app, ["simulate", str(toml), "--out", str(base / "out")])
         assert done.exit_code == 0, done.output

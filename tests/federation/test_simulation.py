@@ -9,9 +9,10 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -19,23 +20,18 @@ from safetensors.numpy import load_file
 from small import write_federation
 
 from fedcode.privacy.ledger import BudgetLedger
+from tests.program import PROGRAM, started, typed
 
-PROGRAM = str(Path(sys.executable).parent / "fedcode")
 
-
-def fedcode(cache: Path, *words: object) -> subprocess.CompletedProcess[str]:
+def fedcode(
+    cache: Path, *words: object, run: Callable[..., CompletedProcess[str]] = typed
+) -> CompletedProcess[str]:
     """Runs the program to its end."""
-    return subprocess.run(
-        [PROGRAM, *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=environment(cache),
-        timeout=300,
-    )
+    return run([*map(str, words)], environment(cache))
 
 
 def environment(cache: Path) -> dict[str, str]:
-    return {**os.environ, "FEDCODE_CACHE": str(cache), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return {"FEDCODE_CACHE": str(cache), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 class Run:
@@ -44,7 +40,8 @@ class Run:
     def __init__(self, base: Path) -> None:
         self.base, self.cache, self.out = base, base / "cache", base / "out"
         self.toml = write_federation(base)
-        self.done = fedcode(self.cache, "simulate", self.toml, "--compare", "--out", self.out)
+        words = ("simulate", self.toml, "--compare", "--out", self.out)
+        self.done = fedcode(self.cache, *words, run=started)
 
     def read(self, name: str) -> dict[str, Any]:
         value: dict[str, Any] = json.loads((self.out / name).read_text(encoding="utf-8"))
@@ -175,7 +172,7 @@ def test_ctrl_c_then_resume_gives_what_an_unbroken_run_gives(tmp_path: Path) -> 
     try:
         broken = subprocess.Popen(
             [*start, str(tmp_path / "broken")],
-            env=environment(tmp_path / "cache"),
+            env=os.environ | environment(tmp_path / "cache"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

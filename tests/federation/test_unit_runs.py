@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from small import write_federation
-from test_simulation import PROGRAM, fedcode
+from test_simulation import fedcode
 
 from fedcode.errors import ConfigError
 from fedcode.federation import load
@@ -21,6 +21,7 @@ from fedcode.privacy.ledger import BudgetLedger
 from fedcode.record import PrivacyUnit
 from fedcode.simulation.run import Options, simulate
 from fedcode.simulation.view import View
+from tests.program import PROGRAM
 
 PEOPLE = ("ann", "bob", "cem")
 

@@ -4,10 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +13,8 @@ from pathlib import Path
 import pytest
 from small import write_federation
 
-from fedcode.cli import main
+from tests.program import started, typed
 
-PROGRAM = str(Path(sys.executable).parent / "fedcode")
 Run = Callable[[list[str], dict[str, str]], subprocess.CompletedProcess[str]]
 
 
@@ -29,36 +24,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_federation(folder)
     (folder / "empty").mkdir()
     return folder
-
-
-def typed(words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What the program does, in this process: torch is imported once."""
-    out, err, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.setattr(sys, "argv", [PROGRAM, *words])
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    return subprocess.CompletedProcess(words, ended.value.code, out.getvalue(), err.getvalue())
-
-
-def started(words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What the program does, in a process of its own."""
-    return subprocess.run(
-        [PROGRAM, *words],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        timeout=120,
-    )
 
 
 def refused(
@@ -123,7 +88,7 @@ def test_too_few_records_for_the_sampling_rate(base: Path) -> None:
 
 def test_a_loss_that_is_not_finite(base: Path) -> None:
     edit = ("learning_rate = 0.01", "learning_rate = 1e38")
-    assert "not finite" in refused(base, edit=edit, run=started)
+    assert "not finite" in refused(base, edit=edit)
 
 
 def test_a_file_that_is_not_toml(base: Path) -> None:
@@ -158,16 +123,16 @@ def test_nothing_to_resume_or_repeat(base: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_cache(base: Path) -> None:
     toml, cache = base / "federation.toml", base / "damaged"
-    words = [PROGRAM, "simulate", str(toml), "--rounds", "1", "--out"]
-    environment = {**os.environ, "FEDCODE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    first = subprocess.run([*words, str(base / "first")], env=environment, capture_output=True)
+    words = ["simulate", str(toml), "--rounds", "1", "--out"]
+    environment = {"FEDCODE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    first = typed([*words, str(base / "first")], environment)
     assert first.returncode == 0
     for file in cache.rglob("*"):
         if file.is_file():
             content = bytearray(file.read_bytes())
             content[len(content) // 2] ^= 0xFF
             file.write_bytes(content)
-    second = typed([*words[1:], str(base / "second")], {"FEDCODE_CACHE": str(cache)})
+    second = typed([*words, str(base / "second")], environment)
     assert second.returncode == 2
     assert "fedcode: " in second.stderr
     assert "hint: " in second.stderr
