@@ -58,6 +58,11 @@ class History:
     format: str
 
 
+def work_tree(folder: Path) -> Path | None:
+    """The innermost work tree that a folder is or lies in; its root."""
+    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
+
+
 def is_repository(root: Path) -> bool:
     """Whether a folder is a work tree's root, or a bare repository."""
     bare = (root / "objects").is_dir() and (root / "HEAD").exists() and (root / "refs").exists()

@@ -286,7 +286,7 @@ def _place(root: Path | None, repository: str, path: str) -> _Place:
         return None, path
     if repository:
         return root / repository, path.removeprefix(f"{repository}/")
-    top = next((one for one in (root, *root.parents) if (one / ".git").exists()), None)
+    top = git.work_tree(root)
     return top, (root / path).relative_to(top).as_posix() if top else path
 
 

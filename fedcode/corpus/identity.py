@@ -55,34 +55,30 @@ def asset_of(source: str) -> str:
     root = Path(rest).resolve()
     if not root.is_dir():
         raise CorpusError(f"{rest} is no folder", "name a folder")
-    top = next((one for one in (root, *root.parents) if (one / ".git").exists()), None)
+    top = git.work_tree(root)
     history = git.checked_out(top) if top else None
     if history:
         _refuse_several([folder for folder in _repositories(root) if folder != "."], root)
     return f"git:{git.first_commit(history)}" if history else f"folder:{_registration(root)}"
 
 
-def place_of(source: str) -> tuple[str, Path]:
-    """Where a source lies: what it is a part of, and the folder in that.
+def places_of(source: str) -> list[tuple[str, Path]]:
+    """Where the files of a source lie: a folder of what has an identity, and one of this machine.
 
-    Two sources have files in common, maybe of different dates, where the first is equal and one
-    folder lies in the other. A folder without an identity is a part of this machine.
+    Two sources have files in common, maybe of different dates, if in one of these places a folder
+    lies in the other's.
     """
+    scheme, _, rest = source.partition(":")
+    root = Path(rest).resolve()
+    found = [("", root)] if scheme == "path" else []
     try:
         asset = asset_of(source)
     except CorpusError:  # not there, not registered, or cut off: reading says what matters
-        return "", _folder(source)
-    if not source.startswith("path:"):
-        return asset, Path()
-    root = _folder(source)
-    mark = ".git" if asset.startswith("git:") else REGISTERED
-    return asset, root.relative_to(
-        next(one for one in (root, *root.parents) if (one / mark).exists())
-    )
-
-
-def _folder(source: str) -> Path:
-    return Path(source.partition(":")[2]).resolve()
+        return found
+    top = root
+    if scheme == "path":
+        top = (asset.startswith("git:") and git.work_tree(root)) or _registered(root)
+    return [*found, (asset, root.relative_to(top))]
 
 
 def assets_of(sources: Iterable[str]) -> tuple[str, ...]:
@@ -117,10 +113,15 @@ def register(folder: Path) -> str:
     return asset_of(source)
 
 
+def _registered(root: Path) -> Path:
+    """The folder whose registration counts for ``root``; itself, if there is none."""
+    return next((one for one in (root, *root.parents) if (one / REGISTERED).exists()), root)
+
+
 def _registration(root: Path) -> str:
     _refuse_several(_repositories(root), root)
     try:
-        top = next((one for one in (root, *root.parents) if (one / REGISTERED).exists()), root)
+        top = _registered(root)
         text = (top / REGISTERED).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(

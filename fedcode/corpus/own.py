@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from pathlib import Path
 
 from fedcode.corpus.filters import Screen
 from fedcode.corpus.history import with_owners_of, without_refused
-from fedcode.corpus.identity import place_of
+from fedcode.corpus.identity import places_of
 from fedcode.corpus.joined import in_order, join, label_sources
 from fedcode.corpus.labels import of_history
 from fedcode.corpus.reading import read
@@ -58,8 +59,8 @@ def read_own(
         In the order of ``sources``.
 
     Raises:
-        CorpusError: one is not there, or has nothing that can be read and trained on; or two are
-            the same files of one repository (at two revisions, say): what has changed between them
+        CorpusError: one is not there, or has nothing that can be read and trained on; or two have
+            files in common (two revisions of a repository, say): what has changed between them
             would be two units.
         ConfigError: ``screen`` asks for what is not installed.
         CacheDamaged: what was kept is not what was written.
@@ -77,14 +78,11 @@ def read_own(
 
 
 def _check_apart(sources: Sequence[str]) -> None:
-    """Refuses two sources of which one lies within the other."""
-    if len(sources) < 2:
-        return
-    places = [(source, place_of(source)) for source in sources]
-    for number, (source, (asset, folder)) in enumerate(places):
-        for before, (other, above) in places[:number]:
-            one, two = sorted((folder, above), key=lambda path: len(path.parts))
-            if asset == other and two.is_relative_to(one):
+    """Refuses two sources of which one lies within the other; looks nothing up for a single one."""
+    places = {source: places_of(source) for source in sources} if len(sources) > 1 else {}
+    for before, source in combinations(places, 2):
+        for (one, folder), (other, above) in product(places[before], places[source]):
+            if one == other and (folder.is_relative_to(above) or above.is_relative_to(folder)):
                 raise CorpusError(
                     f"{before} and {source} have files in common",
                     "name each repository once, or folders that do not lie in one another",

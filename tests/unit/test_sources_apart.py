@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fedcode.corpus.identity import register
 from fedcode.corpus.own import read_own
 from fedcode.errors import CorpusError
 
@@ -56,6 +57,15 @@ def test_files_in_common_are_refused(repository: Path, one: str, two: str) -> No
 
 def test_so_are_folders_without_history_of_which_one_is_in_the_other(repository: Path) -> None:
     shutil.rmtree(repository / ".git")
+    with pytest.raises(CorpusError, match="in common"):
+        read_own("acme", [f"path:{repository}", f"path:{repository}/tools"])
+
+
+def test_a_registration_of_its_own_parts_no_folder_from_the_one_that_it_is_in(
+    repository: Path,
+) -> None:
+    shutil.rmtree(repository / ".git")
+    assert register(repository / "tools") != register(repository)
     with pytest.raises(CorpusError, match="in common"):
         read_own("acme", [f"path:{repository}", f"path:{repository}/tools"])
 
