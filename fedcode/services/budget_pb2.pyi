@@ -175,16 +175,22 @@ class LatchRequest(_message.Message):
     def __init__(self, round: _Optional[_Union[Round, _Mapping]] = ..., step: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class OpenRequest(_message.Message):
-    __slots__ = ("asset", "policy", "unit", "order")
-    ASSET_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("assets", "policy", "unit", "order")
+    ASSETS_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
-    asset: str
+    assets: _containers.RepeatedScalarFieldContainer[str]
     policy: str
     unit: str
     order: float
-    def __init__(self, asset: _Optional[str] = ..., policy: _Optional[str] = ..., unit: _Optional[str] = ..., order: _Optional[float] = ...) -> None: ...
+    def __init__(self, assets: _Optional[_Iterable[str]] = ..., policy: _Optional[str] = ..., unit: _Optional[str] = ..., order: _Optional[float] = ...) -> None: ...
+
+class Opened(_message.Message):
+    __slots__ = ("accounts",)
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    accounts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, accounts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class VerifyRequest(_message.Message):
     __slots__ = ("head",)

@@ -99,10 +99,10 @@ class BudgetStub:
                 request_serializer=fedcode_dot_services_dot_budget__pb2.WitnessedHead.SerializeToString,
                 response_deserializer=fedcode_dot_services_dot_budget__pb2.Done.FromString,
                 _registered_method=True)
-        self.OpenAccount = channel.unary_unary(
-                '/fedcode.budget.v1.Budget/OpenAccount',
+        self.OpenAccounts = channel.unary_unary(
+                '/fedcode.budget.v1.Budget/OpenAccounts',
                 request_serializer=fedcode_dot_services_dot_budget__pb2.OpenRequest.SerializeToString,
-                response_deserializer=fedcode_dot_services_dot_budget__pb2.AccountReply.FromString,
+                response_deserializer=fedcode_dot_services_dot_budget__pb2.Opened.FromString,
                 _registered_method=True)
         self.Adopt = channel.unary_unary(
                 '/fedcode.budget.v1.Budget/Adopt',
@@ -209,7 +209,7 @@ class BudgetServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def OpenAccount(self, request, context):
+    def OpenAccounts(self, request, context):
         """For officers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -308,10 +308,10 @@ def add_BudgetServicer_to_server(servicer, server):
                     request_deserializer=fedcode_dot_services_dot_budget__pb2.WitnessedHead.FromString,
                     response_serializer=fedcode_dot_services_dot_budget__pb2.Done.SerializeToString,
             ),
-            'OpenAccount': grpc.unary_unary_rpc_method_handler(
-                    servicer.OpenAccount,
+            'OpenAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenAccounts,
                     request_deserializer=fedcode_dot_services_dot_budget__pb2.OpenRequest.FromString,
-                    response_serializer=fedcode_dot_services_dot_budget__pb2.AccountReply.SerializeToString,
+                    response_serializer=fedcode_dot_services_dot_budget__pb2.Opened.SerializeToString,
             ),
             'Adopt': grpc.unary_unary_rpc_method_handler(
                     servicer.Adopt,
@@ -696,7 +696,7 @@ class Budget:
             _registered_method=True)
 
     @staticmethod
-    def OpenAccount(request,
+    def OpenAccounts(request,
             target,
             options=(),
             channel_credentials=None,
@@ -709,9 +709,9 @@ class Budget:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/fedcode.budget.v1.Budget/OpenAccount',
+            '/fedcode.budget.v1.Budget/OpenAccounts',
             fedcode_dot_services_dot_budget__pb2.OpenRequest.SerializeToString,
-            fedcode_dot_services_dot_budget__pb2.AccountReply.FromString,
+            fedcode_dot_services_dot_budget__pb2.Opened.FromString,
             options,
             channel_credentials,
             insecure,

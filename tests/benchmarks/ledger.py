@@ -77,7 +77,7 @@ def _by_the_service() -> list[Figure]:
         held.enter_context(Service(folder))
         desk = OfficersDesk(connection(folder / KEYS, Role.OFFICER, address_in(folder)))
         held.enter_context(desk)
-        desk.open_account("asset", policy(*OFFICERS[:2]), PrivacyUnit.FUNCTION, COST.order)
+        desk.open_accounts(["asset"], policy(*OFFICERS[:2]), PrivacyUnit.FUNCTION, COST.order)
         remote = RemoteLedger(connection(folder / KEYS, Role.TRAINER, address_in(folder)))
         held.enter_context(remote)
         direct = held.enter_context(BudgetLedger.open(Path(name) / "direct.sqlite"))

@@ -152,7 +152,7 @@ def campaign(times: int, seed: int = 1, *, forgetful: bool = False) -> Counter[s
         keeper.start()
         with OfficersDesk(connection(folder / KEYS, Role.OFFICER, address_in(folder))) as desk:
             signed = policy(*OFFICERS[:2])
-            desk.open_account(ASSET, signed, AGREEMENT.policy.unit, BUDGET.order)
+            desk.open_accounts([ASSET], signed, AGREEMENT.policy.unit, BUDGET.order)
         keeper.end()
         for number in range(1, times + 1):
             point = list(POINTS)[number % len(POINTS)]

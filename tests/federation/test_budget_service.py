@@ -228,7 +228,7 @@ def test_what_a_stranger_sends_is_no_document(folder, desk) -> None:
 # Roles.
 
 OFFICERS = {
-    "OpenAccount": messages.OpenRequest(asset="x"),
+    "OpenAccounts": messages.OpenRequest(assets=["x"]),
     "Adopt": messages.Document(json="{}"),
     "Acknowledge": messages.Document(json="{}"),
     "Verify": messages.VerifyRequest(),

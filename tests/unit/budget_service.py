@@ -24,7 +24,9 @@ def connect(folder, role):
 
 def opened(desk, asset="code", **changes):
     """An account under a policy that two officers have signed."""
-    return desk.open_account(asset, policy(*KEYS[:2], **changes), PrivacyUnit.FUNCTION, ORDER)
+    signed = policy(*KEYS[:2], **changes)
+    (account,) = desk.open_accounts([asset], signed, PrivacyUnit.FUNCTION, ORDER)
+    return account
 
 
 @contextmanager

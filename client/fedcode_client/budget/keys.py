@@ -43,7 +43,7 @@ _READ = {"GetAccount", "GetTotals", "GetHead", "CheckWitnessed"}
 _SPEND = {"Charge", "CheckCharge", "Arm", "Sent", "SentAgain", "Refund", "Answer", "Latch"}
 MAY = {
     Role.TRAINER: frozenset({*_READ, *_SPEND, "Witness"}),
-    Role.OFFICER: frozenset({*_READ, "OpenAccount", "Adopt", "Acknowledge", "Verify", "Export"}),
+    Role.OFFICER: frozenset({*_READ, "OpenAccounts", "Adopt", "Acknowledge", "Verify", "Export"}),
 }
 """Nobody both spends and permits."""
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -15,7 +15,7 @@ from fedcode.privacy.ledger import Account, Acknowledgement
 from fedcode.privacy.organization import SignedPolicy
 from fedcode.record import PrivacyUnit
 from fedcode.services import budget_pb2 as messages
-from fedcode_client.budget.asking import BudgetClient, read_account
+from fedcode_client.budget.asking import BudgetClient
 from fedcode_client.budget.totals import AccountTotals
 
 _PATIENCE = 10.0
@@ -42,17 +42,20 @@ class OfficersDesk(BudgetClient):
         reply = self._asking.call("GetHead", messages.HeadRequest())
         return reply.ledger, reply.head
 
-    def open_account(
-        self, asset: str, policy: SignedPolicy, unit: PrivacyUnit, order: float
-    ) -> Account:
-        """Opens an account under what officers have signed, or returns it."""
+    def open_accounts(
+        self, assets: Sequence[str], policy: SignedPolicy, unit: PrivacyUnit, order: float
+    ) -> list[Account]:
+        """Opens accounts under what officers have signed, all that are missing or none."""
         asked = messages.OpenRequest(
-            asset=asset, policy=json.dumps(policy.plain()), unit=str(unit), order=order
+            assets=assets, policy=json.dumps(policy.plain()), unit=str(unit), order=order
         )
-        made = read_account(asset, self._asking.call("OpenAccount", asked))
-        if made is None:
-            raise PrivacyError("the budget service has opened no account")
-        return made
+        made = self._asking.call("OpenAccounts", asked).accounts
+        if len(made) != len(assets):
+            raise PrivacyError("the budget service has not opened every account")
+        return [
+            Account.read(asset, json.loads(account))
+            for asset, account in zip(assets, made, strict=True)
+        ]
 
     def adopt(self, policy: SignedPolicy) -> None:
         """Puts a later policy in force."""

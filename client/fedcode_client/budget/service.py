@@ -159,14 +159,14 @@ class Servicer(BudgetServicer):
     # For officers.
 
     @_ours
-    def OpenAccount(self, request: messages.OpenRequest, _: Any) -> messages.AccountReply:
-        account = self._ledger.open_account(
-            request.asset,
+    def OpenAccounts(self, request: messages.OpenRequest, _: Any) -> messages.Opened:
+        accounts = self._ledger.open_many(
+            request.assets,
             policy=SignedPolicy.read(_read(request.policy)),
             unit=_unit(request.unit),
             order=request.order,
         )
-        return messages.AccountReply(account=json.dumps(account.plain()))
+        return messages.Opened(accounts=[json.dumps(account.plain()) for account in accounts])
 
     @_ours
     def Adopt(self, request: messages.Document, _: Any) -> messages.Done:

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,14 +118,13 @@ def create(
             f"the policy is {whose}'s, and we are {joined.member}",
             f'organization = "{joined.member}" in the policy, which officers then sign',
         )
-    assets = dict.fromkeys(_asset(source) for source in sources)  # all, before one is opened
+    assets = list(dict.fromkeys(_asset(source) for source in sources))
     with connected(found_home, Role.OFFICER) as office:
         there = office.totals()
-        _check_units(there, assets, unit)
         order = order or _order(signed.policy, federation, there)
         _warn_of_orders(there, order)
-        for asset in assets:
-            made = office.open_account(asset, signed, unit, order)
+        for made in office.open_accounts(assets, signed, unit, order):
+            asset = made.asset
             found = {
                 "asset": asset,
                 "unit": str(made.unit),
@@ -353,18 +352,6 @@ def _asset(source: str) -> str:
     if ":" in source:
         return desk.asset(source, register=False)
     raise ConfigError(f"{source} is no source and no asset", "fedcode-client asset SOURCE")
-
-
-def _check_units(
-    there: Sequence[AccountTotals], assets: Collection[str], unit: PrivacyUnit
-) -> None:
-    """Before the first account is opened, so that all are opened or none."""
-    for account in there:
-        if account.asset in assets and account.unit != str(unit):
-            raise ConfigError(
-                f"{account.asset} has an account with the unit {account.unit}, for good",
-                f"--unit {account.unit}",
-            )
 
 
 def _order(

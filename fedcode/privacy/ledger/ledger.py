@@ -126,36 +126,47 @@ class BudgetLedger:
     def open_account(
         self, asset: str, *, policy: SignedPolicy, unit: PrivacyUnit, order: float
     ) -> Account:
-        """Opens the account of ``asset`` under what the officers have signed, or returns it.
+        """Opens the account of ``asset``: see :meth:`open_many`."""
+        (account,) = self.open_many([asset], policy=policy, unit=unit, order=order)
+        return account
+
+    def open_many(
+        self, assets: Sequence[str], *, policy: SignedPolicy, unit: PrivacyUnit, order: float
+    ) -> list[Account]:
+        """Opens accounts under what the officers have signed: all that are missing, or none.
 
         Args:
-            asset: what the data is; in a ledger that has lost rows its account opens as spent.
+            assets: what the data is; in a ledger that has lost rows an account opens as spent.
             policy: the one in force, or the first one.
             unit: what adjacency adds or removes; fixed from now on.
             order: the Rényi order; fixed from now on.
 
+        Returns:
+            In the order of ``assets``; those that are open as they are.
+
         Raises:
             PrivacyError: another policy is in force, it lacks signatures, it does not permit the
-                unit, or the account is open with another unit.
+                unit, or an account is open with another unit; nothing is opened.
             ConfigError: a cap buys nothing at this order.
         """
         terms = policy.policy
         if unit not in terms.permitted.units:
             raise PrivacyError(f"the policy does not permit the unit {unit}")
-        caps = Caps.of(terms.caps, terms.delta, order, closing=False)
+        caps, accounts = Caps.of(terms.caps, terms.delta, order, closing=False), []
         with self._writing():
-            found = self.account(asset)
-            if found is None:
-                self._check_policy(policy)
-                account = Account(asset, terms.organization, unit, caps, False, policy)
-                self._opened(account)
-                known = self._acknowledged()
-                if known is not None:  # the asset may have had an account in rows that were lost
-                    self._forfeit(account, known)
-                return account
-        if (found.unit, found.policy and found.policy.policy) != (unit, terms):
-            raise _other(found)
-        return found
+            for asset in assets:
+                account = self.account(asset)
+                if account is None:
+                    self._check_policy(policy)
+                    account = Account(asset, terms.organization, unit, caps, False, policy)
+                    self._opened(account)
+                    known = self._acknowledged()
+                    if known is not None:  # it may have had an account in rows that were lost
+                        self._forfeit(account, known)
+                elif (account.unit, account.policy and account.policy.policy) != (unit, terms):
+                    raise _other(account)
+                accounts.append(account)
+        return accounts
 
     def open_simulated(
         self, asset: str, *, organization: str, unit: PrivacyUnit, budget: Filter
