@@ -24,18 +24,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedcode.budgets import calibrated
 from fedcode.corpus import commits
 from fedcode.corpus.past import Rules
 from fedcode.corpus.revisions import revision
 from fedcode.corpus.tables import corpus, rows
-from fedcode.federation import Federation, TableColumns, check
-from fedcode.privacy.ledger import BudgetLedger
-from fedcode.record import Corpus, Metrics, Record, SourceFile
-from fedcode.simulation.arms import Arm, Bench, Noise
-from fedcode.simulation.dataset import Dataset
-from fedcode.simulation.learners import GradientLearner, build
-from fedcode.tasks import make
+from fedcode.federation import TableColumns
+from fedcode.record import Metrics, Record
 from fedcode.tasks.belief import BeliefTask
 from fedcode.tasks.defect_measures import (
     field_measures,
@@ -44,13 +38,12 @@ from fedcode.tasks.defect_measures import (
     numbers_baseline,
     tokens_baseline,
 )
-from fedcode.training.network import tensors
+from tests.benchmarks.federated import files_of, trained
 from tests.benchmarks.figure import Figure, at_least
 
 AREA = "defects"
 SEEDS = (1, 2, 3)
-EPSILON, DELTA = 8.0, 1e-5
-NOBODY = Corpus("nobody", ())
+EPSILON = 8.0
 
 _METRICS = (
     *("wmc", "dit", "noc", "cbo", "rfc", "lcom", "ca", "ce", "npm", "lcom3", "loc", "dam", "moa"),
@@ -107,8 +100,8 @@ def _rows(
         found: dict[str, Mapping[str, float]] = {}
         for split in splits:
             everyone = [r for own in split.train.values() for r in own]
-            test = {test: _files(own) for test, own in split.test.items()}
-            found |= baseline(_files(everyone), test, field_measures)
+            test = {test: files_of(own) for test, own in split.test.items()}
+            found |= baseline(files_of(everyone), test, field_measures)
         for key in ("auc", "f1", "recall20_density"):
             yield Figure(AREA, f"{name}, {title}: {key}", _mean(found, key), "")
     seeds = SEEDS[: int(os.environ.get("FEDCODE_SEEDS", len(SEEDS)))]
@@ -148,10 +141,6 @@ def _rows(
 
 def _mean(by_name: Mapping[str, Mapping[str, float]], key: str) -> float:
     return mean(found[key] for found in by_name.values())
-
-
-def _files(records: Sequence[Record]) -> list[SourceFile]:
-    return [SourceFile(record.path, (), (record,)) for record in records]
 
 
 def _permuted(split: Split, seed: int) -> Split:
@@ -195,35 +184,16 @@ def _network(
     split: Split, model: Mapping[str, Any], seed: int, *, private: bool
 ) -> tuple[BeliefTask, torch.nn.Module, float]:
     """Both phases on one ledger: the second starts from the first one's weights."""
-    federation = _federation(split, model, private=private)
-    names = tuple(o.name for o in federation.members)
-    calibration = calibrated(federation) if private else None
-    data = Dataset(
-        NOBODY,
-        {name: Corpus(name, tuple(_files(own))) for name, own in split.train.items()},
-        dict.fromkeys(names, NOBODY),
-        {},
-        {},
+    found = trained(
+        split.train,
+        _tasks(split, model, private=private),
+        seed=seed,
+        epsilon=EPSILON if private else None,
     )
-    arm = Arm("federated" if private else "centralized-plain", names)
-    warm: dict[str, NDArray[np.float32]] | None = None
-    with BudgetLedger.open(":memory:") as ledger:
-        for number, settings in enumerate(federation.tasks):
-            task: Any = make(settings.name, settings.model, NOBODY)
-            if warm is None:
-                warm = tensors(build(task, seed))
-            learner = GradientLearner(task, settings, (), seed, warm, everything=not private)
-            noise = Noise(calibration, calibration.noise_multipliers[number]) if private else None
-            bench = Bench(
-                federation, settings, data, learner, task.fingerprint(), "0" * 64, [], noise, seed
-            )
-            state = bench.run(arm, ledger)
-            warm = learner.tensors(state.released)
-        spent = max(ledger.epsilon(f"path:{name}") for name in names) if private else 0.0
-    return task, learner.model(state.released), spent
+    return found.task, found.model, found.spent
 
 
-def _federation(split: Split, model: Mapping[str, Any], *, private: bool) -> Federation:
+def _tasks(split: Split, model: Mapping[str, Any], *, private: bool) -> list[dict[str, Any]]:
     units = sum(map(len, split.train.values())) / len(split.train)
     first, second = model["rounds"]
     rate = model["sampling_rate"]
@@ -238,10 +208,11 @@ def _federation(split: Split, model: Mapping[str, Any], *, private: bool) -> Fed
         "model": model["private" if private else "plain"],
         "server": {"algorithm": "fedavgm", "momentum": 0.9},
     }
-    tasks = [
+    return [
         {
             **shared,
             "name": "belief-1",
+            "warm_start": {"epochs": 0.0},
             "rounds": first,
             "budget_share": model["share"],
             "training": training | {"learning_rate": 1.0},
@@ -250,6 +221,7 @@ def _federation(split: Split, model: Mapping[str, Any], *, private: bool) -> Fed
         {
             **shared,
             "name": "defects-belief",
+            "continues": "belief-1",
             "rounds": second,
             "budget_share": 1 - model["share"],
             "training": training | {"learning_rate": model["rate"]},
@@ -261,15 +233,6 @@ def _federation(split: Split, model: Mapping[str, Any], *, private: bool) -> Fed
             },
         },
     ]
-    organizations = [{"name": name, "source": f"path:{name}"} for name in split.train]
-    return check(
-        {
-            "name": "defects",
-            "privacy": {"epsilon": EPSILON, "delta": DELTA},
-            "tasks": tasks,
-            "organizations": organizations,
-        }
-    )
 
 
 # PROMISE: two federations, for of four projects two later releases are measured.
