@@ -30,6 +30,7 @@ from fedcode.record import PrivacyUnit
 from fedcode.simulation.cluster import EngineName
 from fedcode.tasks import TASKS, known
 from fedcode.terminal import run
+from fedcode.use.cli import app as use
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train code models together on source code that never leaves its owner.",
 )
+
+app.add_typer(use, name="use")
 
 _MOST_LOST = 0.9
 

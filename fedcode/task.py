@@ -161,6 +161,43 @@ class Generates(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a model says of one record.
+
+    Attributes:
+        chance: of being defective, as the model puts it; made for ranks.
+        because: what speaks for it, the weightiest first: its words, and its weight.
+    """
+
+    chance: float
+    because: tuple[tuple[str, float], ...]
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """A task whose model says of records how likely they are defective, and why."""
+
+    def judgements(
+        self, model: nn.Module, records: Sequence[Record], reasons: int
+    ) -> Sequence[Judgement]:
+        """One for each of ``records``, with at most so many reasons."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """How code may go on.
+
+    Attributes:
+        tokens: lexer tokens; the last one may be cut short.
+        chance: of just these, as the model puts it.
+    """
+
+    tokens: tuple[str, ...]
+    chance: float
+
+
 class CountTask(Task, Protocol):
     """Counts per record; the model is made from their sum."""
 

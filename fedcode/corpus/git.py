@@ -122,9 +122,9 @@ class Listed:
     size: int
 
 
-def listed(history: History) -> Iterator[Listed]:
-    """All files of the commit, as they come; nothing of them is read."""
-    text = said(history, "ls-tree", "-r", "-l", "-z", "--full-tree", history.commit)
+def listed(history: History, *paths: str) -> Iterator[Listed]:
+    """All files of the commit, or those of ``paths``, as they come; nothing of them is read."""
+    text = said(history, "ls-tree", "-r", "-l", "-z", "--full-tree", history.commit, "--", *paths)
     for line in text.split(b"\0")[:-1]:
         words, _, path = line.partition(b"\t")
         mode, _, blob, size = words.decode("ascii").split()

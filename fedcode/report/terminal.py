@@ -19,7 +19,7 @@ from fedcode.report.result import Metric, Result, TaskResult, read_result
 
 _SIDE_BY_SIDE = 2
 _VERDICTS = 4
-_BESIDE = ("result.json", "manifest.json", "weights.safetensors", "ledger.sqlite")
+_BESIDE = ("result.json", "manifest.json", "models", "ledger.sqlite")
 
 
 def summary(values: Mapping[str, Any], folder: Path) -> Group:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedcode.agreement import Agreement
 from fedcode.budgets import calibrated
+from fedcode.card import WEIGHTS
 from fedcode.corpus import (
     Screen,
     cache_folder,
@@ -46,7 +46,8 @@ from fedcode.simulation.arms import Arm
 from fedcode.simulation.dataset import all_files
 from fedcode.simulation.jobs import Job
 from fedcode.simulation.manifest import manifest
-from fedcode.simulation.run import MANIFEST, REPORT, RESULT, TRANSCRIPT, WEIGHTS
+from fedcode.simulation.models import Tensors, write_models
+from fedcode.simulation.run import MANIFEST, REPORT, RESULT, TRANSCRIPT
 from fedcode.simulation.spending import Trained, ledger_at_most, spent_by_round
 from fedcode.start import PUBLIC, Start, expected_agreement, file_of
 from fedcode.storage import write_atomically, write_json
@@ -54,7 +55,7 @@ from fedcode.task import AnyTask, Metrics, counts_of, gradients_of
 from fedcode.tasks import make
 from fedcode.training import network
 from fedcode.training.learner import network_of
-from fedcode.weights import Vector, load_tensors, save_tensors
+from fedcode.weights import Vector, load_tensors
 
 ROUNDS = "rounds.jsonl"
 
@@ -85,7 +86,8 @@ def measure(run: Path, federation: Federation | None, folder: Path) -> dict[str,
     check_empty(folder)
     asked = federation or check(results.read_json(run / "federation.json"), "the run's settings")
     trained = {task.name: _trained(run, asked, task.name) for task in asked.tasks}
-    public = read_public(run / "start" / PUBLIC, _public_of(trained))
+    digest = _public_of(trained)
+    public = read_public(run / "start" / PUBLIC, digest)
     whole, unseen = _unseen(asked, public)
     jobs, done, tensors = _measured(asked, trained, public, unseen)
     calibration = calibrated(asked)
@@ -108,7 +110,8 @@ def measure(run: Path, federation: Federation | None, folder: Path) -> dict[str,
     result["privacy"]["assumptions"].append(_OVERLAP)
     result |= {"created": made["created"], "seconds": time.perf_counter() - begun}
     page = render(result, made)
-    _write(run, folder, asked, tensors)
+    _copy(run, folder, asked)
+    write_models(folder, asked, result, (run / "start" / PUBLIC, digest), tensors)
     write_json(folder / MANIFEST, made)
     write_atomically(folder / REPORT, page.encode())
     write_json(folder / RESULT, result)
@@ -122,14 +125,10 @@ def _public_of(trained: Mapping[str, Trained]) -> str:
     return digest
 
 
-def _write(
-    run: Path,
-    folder: Path,
-    federation: Federation,
-    tensors: Mapping[str, NDArray[np.float32]],
-) -> None:
+def _copy(run: Path, folder: Path, federation: Federation) -> None:
+    """What the members have signed."""
     try:
-        save_tensors(folder / WEIGHTS, tensors)
+        folder.mkdir(parents=True, exist_ok=True)
         for name in (TRANSCRIPT, *(f"agreement-{task.name}.json" for task in federation.tasks)):
             if (run / name).exists():
                 shutil.copyfile(run / name, folder / name)
@@ -223,11 +222,11 @@ def _measured(
     trained: Mapping[str, Trained],
     public: Corpus,
     unseen: Mapping[str, Corpus],
-) -> tuple[list[Job], dict[str, dict[str, Any]], dict[str, NDArray[np.float32]]]:
+) -> tuple[list[Job], dict[str, dict[str, Any]], dict[str, Tensors]]:
     """The arms of every task, what they have found, and the models as named tensors."""
     plain, members = federation.model_dump(mode="json"), tuple(o.name for o in federation.members)
     jobs, done, spent = [], {}, spent_by_round(federation, trained)
-    tensors: dict[str, NDArray[np.float32]] = {}
+    tensors: dict[str, Tensors] = {}
     for settings in federation.tasks:
         one = trained[settings.name]
         task = make(settings.name, settings.model, public)
@@ -242,8 +241,7 @@ def _measured(
         done[before.name] = _figures(task, one, first, labelled, seed)
         done[after.name] = _figures(task, one, one.weights, labelled, seed)
         done[after.name] |= spent[settings.name]
-        own = _tensors(task, one)
-        tensors |= {f"{settings.name}/{name}": value for name, value in own.items()}
+        tensors[settings.name] = _tensors(task, one)
     return jobs, done, tensors
 
 
@@ -278,7 +276,7 @@ def _of(task: AnyTask, one: Trained, weights: Vector, files: Sequence[SourceFile
     return gradients.measure(model, files)
 
 
-def _tensors(task: AnyTask, one: Trained) -> dict[str, NDArray[np.float32]]:
+def _tensors(task: AnyTask, one: Trained) -> Tensors:
     gradients = gradients_of(task)
     if gradients is None:
         return {"counts": one.weights}

@@ -15,11 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedcode.budgets import calibrated, shortfalls
-from fedcode.corpus import commits, past
+from fedcode.corpus import commits, past, save_public
 from fedcode.corpus.labels import labeller_of
 from fedcode.corpus.tables import TableLabels
 from fedcode.errors import ConfigError, CorpusError, FedcodeError, Interrupted, RunError
@@ -36,19 +33,20 @@ from fedcode.simulation.cluster import EngineName, check_usable
 from fedcode.simulation.dataset import Dataset, load
 from fedcode.simulation.jobs import Job, handed_on
 from fedcode.simulation.manifest import manifest
+from fedcode.simulation.models import write_models
 from fedcode.simulation.schedule import Schedule, Workers
 from fedcode.simulation.view import View
+from fedcode.start import PUBLIC
 from fedcode.storage import write_atomically, write_json
 from fedcode.task import gradients_of
 from fedcode.tasks import check_settings, counts, known, labels_of, make
 from fedcode.training.counting import check_counting
-from fedcode.weights import load_tensors, save_tensors
+from fedcode.weights import load_tensors
 
-RESULT, MANIFEST, REPORT, WEIGHTS, LEDGER, AUDIT, TRANSCRIPT = (
+RESULT, MANIFEST, REPORT, LEDGER, AUDIT, TRANSCRIPT = (
     "result.json",
     "manifest.json",
     "report.html",
-    "weights.safetensors",
     "ledger.sqlite",
     "audit.json",
     "transcript.jsonl",
@@ -127,6 +125,8 @@ def simulate(
     workers = Workers(max(1, min(cores // federation.threads, len(jobs))), federation.threads)
     schedule = Schedule(workers, folder / CHECKPOINT, view.progress, view.finished)
     try:
+        public = folder / CHECKPOINT / PUBLIC
+        digest = save_public(public, data.public)  # what is too large is said before it is trained
         with view.training(federation, sum(job.folder is None for job in jobs)):
             schedule.run([*_warm_starts(jobs), *jobs])
     except Interrupted as error:
@@ -151,7 +151,7 @@ def simulate(
     result |= {"created": made["created"], "seconds": time.perf_counter() - start}
     result["engine"] = options.engine
     result["data_tests"] = data_tests.plain(tested, federation.data_tests)
-    _finish(folder, federation, made, result)
+    _finish(folder, federation, made, result, (public, digest))
     return result
 
 
@@ -341,16 +341,17 @@ def _finish(
     federation: Federation,
     made: dict[str, Any],
     result: dict[str, Any],
+    public: tuple[Path, str],
 ) -> None:
     """Writes what a person wants to keep, and removes the checkpoints."""
-    tensors: dict[str, NDArray[np.float32]] = {}
-    for task in federation.tasks:
-        values = load_tensors(folder / CHECKPOINT / f"{task.name}.safetensors")
-        tensors |= {f"{task.name}/{name}": value for name, value in values.items()}
+    tensors = {
+        task.name: load_tensors(folder / CHECKPOINT / f"{task.name}.safetensors")
+        for task in federation.tasks
+    }
     for task in result["tasks"]:
         made["weights"][task["name"]] = [line.pop("weights") for line in task["curves"]]
     _write_transcript(folder, result)
-    save_tensors(folder / WEIGHTS, tensors)
+    write_models(folder, federation, result, public, tensors)
     write_json(folder / MANIFEST, made)
     write_atomically(folder / REPORT, render(result, made).encode())
     write_json(folder / RESULT, result)

@@ -26,6 +26,8 @@ class Entry:
         module: where ``make(settings, public)`` is; imported when it is asked for.
         factory: name of the class in it.
         settings: name of its settings' class.
+        intended: what its model is for: a sentence of its card.
+        limits: what its model cannot do, or should not be used for: sentences of its card.
         suggested: settings for a federation's file that does not name the task.
         injectable: whether injected bugs are in what it reads.
     """
@@ -34,6 +36,8 @@ class Entry:
     module: str
     factory: str
     settings: str
+    intended: str
+    limits: tuple[str, ...]
     suggested: Mapping[str, Any] = field(default_factory=dict)
     injectable: bool = True
 
@@ -44,18 +48,29 @@ _BELIEF = {
     "warm_start": {"epochs": 0.0},
 }
 
+_WRITES = ("It does not know whether what it proposes is right, safe, or anybody's own.",)
+_JUDGES = (
+    "A rank is no verdict: most of what it ranks first is sound, and it misses much.",
+    "Not for judging people: it says nothing of who wrote a function.",
+)
+_LAYER = "To be trained further by defects-belief; by itself it says nothing of defects."
+
 TASKS: Mapping[str, Entry] = {
     "completion": Entry(
         "code language model: GRU or LSTM over subword pieces",
         "fedcode.tasks.completion",
         "CompletionTask",
         "CompletionSettings",
+        "To propose how code goes on, to somebody who reads the proposal before taking it.",
+        _WRITES,
     ),
     "ngram": Entry(
         "code language model: Kneser–Ney n-grams from clipped, noised counts",
         "fedcode.tasks.ngram",
         "NgramTask",
         "NgramSettings",
+        "To say how usual code is, and to be compared with: a simple model of the same counts.",
+        _WRITES,
         {
             "rounds": 1,
             "training": {"kind": "gradient-sum", "sampling_rate": 1.0, "clipping_norm": 1.0},
@@ -66,12 +81,16 @@ TASKS: Mapping[str, Entry] = {
         "fedcode.tasks.defects",
         "DefectsTask",
         "DefectsSettings",
+        "To choose which functions are read or tested first, and where to look in them.",
+        _JUDGES,
     ),
     "defects-belief": Entry(
         "which functions or classes are defective: deep belief network over syntax trees",
         "fedcode.tasks.belief",
         "BeliefTask",
         "BeliefSettings",
+        "To choose which functions or classes are read or tested first.",
+        (*_JUDGES, "What it knows is mostly size: compare it with lines of code."),
         _BELIEF,
         injectable=False,
     ),
@@ -80,6 +99,8 @@ TASKS: Mapping[str, Entry] = {
         "fedcode.tasks.belief_layers",
         "FirstLayer",
         "BeliefSettings",
+        _LAYER,
+        (),
         _BELIEF,
     ),
     "belief-2": Entry(
@@ -87,6 +108,8 @@ TASKS: Mapping[str, Entry] = {
         "fedcode.tasks.belief_layers",
         "SecondLayer",
         "BeliefSettings",
+        _LAYER,
+        (),
         _BELIEF,
     ),
     "belief-3": Entry(
@@ -94,6 +117,8 @@ TASKS: Mapping[str, Entry] = {
         "fedcode.tasks.belief_layers",
         "ThirdLayer",
         "BeliefSettings",
+        _LAYER,
+        (),
         _BELIEF,
     ),
 }

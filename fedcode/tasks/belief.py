@@ -36,7 +36,7 @@ from fedcode.errors import CorpusError
 from fedcode.models.belief import DeepBelief
 from fedcode.record import Corpus, Record, SourceFile
 from fedcode.strict import Count, Positive, Probability, Strict, checked
-from fedcode.task import GradientTask, Labels, Metric, Metrics
+from fedcode.task import GradientTask, Judgement, Labels, Metric, Metrics
 from fedcode.tasks.defect_measures import (
     FIELD,
     field_measures,
@@ -166,6 +166,14 @@ class Belief:
             torch.from_numpy(np.stack([e.draws for e in examples])),
         )
 
+    def _units(self, record: Record) -> dict[int, str]:
+        """The words of a record by their visible unit."""
+        first = self.visible - self.settings.words - self.settings.folders
+        found: dict[int, list[str]] = {}
+        for word in _words(record.ast) if self.settings.words else ():
+            found.setdefault(first + place(word, self.settings.words), []).append(word)
+        return {unit: ", ".join(map(_spoken, words)) for unit, words in found.items()}
+
     def encode(self, record: Record) -> Values:
         """The visible units' values of ``record``, shape (visible,), in [0, 1]."""
         s = self.settings
@@ -217,15 +225,30 @@ class BeliefTask(Belief):
 
     def chances(self, model: nn.Module, records: Sequence[Record]) -> NDArray[np.float64]:
         """How likely each record is defective, shape (records,)."""
-        model.eval()
-        where = next(model.parameters()).device
         found = [np.zeros(0)]
         for start in range(0, len(records), TOGETHER):
             rows = np.stack([self.encode(r) for r in records[start : start + TOGETHER]])
-            with torch.inference_mode():
-                logits = model(torch.from_numpy(rows).to(where))
-            found.append(torch.sigmoid(logits.double()).cpu().numpy())
+            found.append(_chances(model, rows))
         return np.concatenate(found)
+
+    def judgements(
+        self, model: nn.Module, records: Sequence[Record], reasons: int
+    ) -> Sequence[Judgement]:
+        """See :class:`fedcode.task.Judges`: words by what the chance is lower without their unit.
+
+        Words that share a unit cannot be told apart, and are named together.
+        """
+        found = []
+        for record, chance in zip(records, self.chances(model, records), strict=True):
+            named = self._units(record)
+            rows = np.repeat(self.encode(record)[None], max(1, len(named)), axis=0)
+            for row, unit in enumerate(named):
+                rows[row, unit] = 0
+            lower = (chance - _chances(model, rows)).tolist()
+            weighed = sorted(zip(named.values(), lower, strict=False), key=lambda one: -one[1])
+            speaking = tuple((words, weight) for words, weight in weighed[:reasons] if weight > 0)
+            found.append(Judgement(float(chance), speaking))
+        return found
 
     def measure(self, model: nn.Module, files: Sequence[SourceFile]) -> Metrics:
         """Figures on the labelled records of ``files``; none where they are all of one kind."""
@@ -243,10 +266,23 @@ class BeliefTask(Belief):
         }
 
 
+def _chances(model: nn.Module, rows: Values) -> NDArray[np.float64]:
+    """Of visible units' values, shape (rows, visible)."""
+    model.eval()
+    where = next(model.parameters()).device
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(rows).to(where))
+    found: NDArray[np.float64] = torch.sigmoid(logits.double()).cpu().numpy()
+    return found
+
+
 KINDS = frozenset({"function", "class", "commit"})
 """Of records that can be defective."""
 
 _NOTHING = Record(unit="", path="", name="", kind="class", tokens=(), lines=0)  # type: ignore[arg-type]
+
+
+_KINDS_OF_WORDS = {"c": "calls ", "d": "declares ", "f": ""}
 
 
 @lru_cache(1 << 18)
@@ -254,6 +290,11 @@ def place(word: str, units: int) -> int:
     """The visible unit, of so many, that stands for ``word``: the same everywhere."""
     digest = hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % units
+
+
+def _spoken(word: str) -> str:
+    kind, _, name = word.partition(":")
+    return f"{_KINDS_OF_WORDS.get(kind, kind)}{name}"
 
 
 def _words(ast: Sequence[str]) -> Counter[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fedcode.corpus.language import NEWLINE
 from fedcode.corpus.tokenizer import PAD, Subwords
 from fedcode.models.recurrent import RecurrentLanguageModel, State
 from fedcode.record import Corpus, Record, SourceFile
 from fedcode.strict import Count, Fraction, Strict, checked
-from fedcode.task import Labels, Metric, Metrics
+from fedcode.task import Continuation, Labels, Metric, Metrics
 from fedcode.tasks.language_measures import METRICS, LanguageMeasures
 from fedcode.tasks.ngram import kneser_ney_baseline
 
@@ -30,6 +31,8 @@ Pieces = NDArray[np.int32]
 
 _CHUNK, _FILES = 64, 16
 _SPAN, _AS_RECORDS = 64, 0.2
+_BEAM = 8
+_LINE_ENDS = frozenset({NEWLINE, ";", "{", "}"})
 
 
 class CompletionSettings(Strict):
@@ -188,6 +191,70 @@ class CompletionTask:
         same = (torch.cat(written, dim=1) == batch[:, given:]).all(dim=1)
         return len(long), int(same.sum())
 
+    def continuations(
+        self, model: nn.Module, tokens: Sequence[str], most: int = 3, longest: int = 24
+    ) -> list[Continuation]:
+        """How a file goes on up to the end of a line, by beam search.
+
+        Args:
+            model: the network.
+            tokens: of the file from its beginning.
+            most: so many.
+            longest: in pieces, after which one is cut short.
+
+        Returns:
+            The likeliest first. A line's end is none of their tokens, unless it comes first.
+        """
+        model = _own(model)
+        model.eval()
+        where = next(model.parameters()).device
+        given = torch.from_numpy(self.subwords.encode(tokens).astype(np.int64))[None].to(where)
+        beams, ended = [_Beam((), 0.0)], list[_Beam]()
+        with torch.inference_mode():
+            begun = torch.cat([torch.full_like(given[:, :1], PAD), given], dim=1)
+            logits, state = model.predict(begun, None)
+            for _ in range(longest):
+                logits[:, -1, PAD] = -torch.inf
+                nats = logits[:, -1].double().log_softmax(-1).cpu()
+                total = nats + torch.tensor([b.nats for b in beams])[:, None]
+                values, places = total.flatten().topk(min(_BEAM, total.numel()))
+                parents = places // total.shape[1]
+                found = [
+                    _Beam((*beams[parent].pieces, piece), value)
+                    for parent, piece, value in zip(
+                        parents.tolist(),
+                        (places % total.shape[1]).tolist(),
+                        values.tolist(),
+                        strict=True,
+                    )
+                ]
+                open_ = [i for i, beam in enumerate(found) if not self._is_over(beam.pieces)]
+                ended += [beam for beam in found if self._is_over(beam.pieces)]
+                best = sorted((beam.nats for beam in ended), reverse=True)[:most]
+                if not open_ or (len(best) == most and found[open_[0]].nats < best[-1]):
+                    break
+                beams = [found[i] for i in open_]
+                state = _rows(state, parents[open_].to(where))
+                last = torch.tensor([[beam.pieces[-1]] for beam in beams], device=where)
+                logits, state = model.predict(last, state)
+            else:
+                ended += beams
+        ended.sort(key=lambda beam: -beam.nats)
+        return [
+            Continuation(self._said(beam.pieces), float(np.exp(beam.nats))) for beam in ended[:most]
+        ]
+
+    def _is_over(self, pieces: Sequence[int]) -> bool:
+        """Whether a line has come to its end; one may begin with the end of the line before."""
+        if not self.subwords.ends[pieces[-1]]:
+            return False
+        tokens = self.subwords.decode(pieces)
+        return tokens[-1] in _LINE_ENDS and tokens != [NEWLINE]
+
+    def _said(self, pieces: Sequence[int]) -> tuple[str, ...]:
+        tokens = self.subwords.decode(pieces)
+        return tuple(tokens[:-1] if tokens[-1] == NEWLINE else tokens)
+
     def baselines(
         self, train: Sequence[SourceFile], test: Mapping[str, Sequence[SourceFile]]
     ) -> Mapping[str, Mapping[str, Metrics]]:
@@ -218,6 +285,13 @@ class CompletionTask:
         return [(all_bits[i, : len(p)], all_ranks[i, : len(p)]) for i, p in enumerate(pieces)]
 
 
+class _Beam(NamedTuple):
+    """Pieces that code may go on with, and the log of their chance."""
+
+    pieces: tuple[int, ...]
+    nats: float
+
+
 def _shifted(batch: Tensor) -> Tensor:
     """What the network reads: the start mark, then everything but the last piece."""
     return torch.cat([torch.full_like(batch[:, :1], PAD), batch[:, :-1]], dim=1)
@@ -238,6 +312,11 @@ def _first(state: State | None, rows: int) -> State | None:
     if state is None:
         return None
     return _each(state, lambda h: h[:, :rows].contiguous())
+
+
+def _rows(state: State, kept: Tensor) -> State:
+    """The state of the rows that ``kept`` numbers."""
+    return _each(state, lambda h: h[:, kept].contiguous())
 
 
 def _own(model: nn.Module) -> RecurrentLanguageModel:

@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedcode.corpus.labels import INJECTOR, InjectedBugs
+from fedcode.corpus.language import DEDENT, INDENT, NEWLINE
 from fedcode.corpus.tokenizer import PAD, Subwords
 from fedcode.errors import CorpusError
 from fedcode.models.encoder import DefectEncoder, Reading
 from fedcode.record import Corpus, Record, SourceFile
 from fedcode.strict import Amount, Count, Strict, checked
-from fedcode.task import Labels, Metric, Metrics
+from fedcode.task import Judgement, Labels, Metric, Metrics
 from fedcode.tasks.defect_measures import (
     METRICS,
     labelled,
@@ -46,6 +47,9 @@ UNKNOWN = -1
 
 _TOGETHER = 64
 _AHEAD = 20
+_AROUND = 4
+"""Tokens on either side of one that is shown."""
+_LAYOUT = frozenset({NEWLINE, INDENT, DEDENT})
 
 
 class DefectsSettings(Strict):
@@ -219,21 +223,49 @@ class DefectsTask:
 
     def measure(self, model: nn.Module, files: Sequence[SourceFile]) -> Metrics:
         """Figures on the labelled functions of ``files``; none where they are all of one kind."""
-        model.eval()
         records = labelled(files)
         examples = self.examples(records)
         if len(examples) < len(records):
             raise CorpusError("a labelled function has no tokens", "read the files again")
-        where = next(model.parameters()).device
         chances = np.zeros(len(examples))
+        for part, reading in self._readings(model, examples):
+            chances[part] = torch.sigmoid(reading.logits.double()).cpu().numpy()
+        return measures(chances, records)
+
+    def judgements(
+        self, model: nn.Module, records: Sequence[Record], reasons: int
+    ) -> Sequence[Judgement]:
+        """See :class:`fedcode.task.Judges`: tokens by how likely the defect is just there."""
+        found = [Judgement(0.0, ())] * len(records)
+        there = [i for i, record in enumerate(records) if record.tokens]
+        examples = [self._example(records[i]) for i in there]
+        for part, reading in self._readings(model, examples):
+            logits, scores = reading.logits.double().cpu(), reading.scores.double().cpu()
+            nothing = F.softplus(logits)
+            at = (scores - nothing[:, None]).exp()
+            for row, index in enumerate(part):
+                record = records[there[index]]
+                shares = at[row, : len(examples[index].tokens)]
+                weights, places = shares.topk(min(reasons, len(shares)))
+                because = zip(places.tolist(), weights.tolist(), strict=True)
+                found[there[index]] = Judgement(
+                    float(torch.sigmoid(logits[row])),
+                    tuple((_around(record.tokens, place), weight) for place, weight in because),
+                )
+        return found
+
+    def _readings(
+        self, model: nn.Module, examples: Sequence[Example]
+    ) -> Iterator[tuple[list[int], Reading]]:
+        """What the network says of examples, some of similar length at a time, by their numbers."""
+        model.eval()
+        where = next(model.parameters()).device
         ranked = sorted(range(len(examples)), key=lambda i: self.length(examples[i]))
         for start in range(0, len(ranked), _TOGETHER):
             part = ranked[start : start + _TOGETHER]
             batch = self.collate([examples[i] for i in part]).to(where)
             with torch.inference_mode():
-                logits = model(batch.own, batch.tokens, batch.lengths).logits
-            chances[part] = torch.sigmoid(logits.double()).cpu().numpy()
-        return measures(chances, records)
+                yield part, model(batch.own, batch.tokens, batch.lengths)
 
     def baselines(
         self, train: Sequence[SourceFile], test: Mapping[str, Sequence[SourceFile]]
@@ -269,6 +301,15 @@ class DefectsTask:
     def _injected(self, public: Corpus, number: int) -> Sequence[Example]:
         bugs = InjectedBugs(seed=number, longest=self.settings.record_tokens)
         return self.examples(bugs.label(public).records("function"))
+
+
+def _around(tokens: Sequence[str], place: int) -> str:
+    """A token in brackets, among those of its line that stand around it."""
+    before, after = list(tokens[max(0, place - _AROUND) : place]), tokens[place + 1 :][:_AROUND]
+    while not _LAYOUT.isdisjoint(before):
+        before.pop(0)
+    line = takewhile(lambda token: token not in _LAYOUT, after)
+    return " ".join([*before, f"⟦{tokens[place]}⟧", *line])
 
 
 def _similar(

@@ -23,6 +23,7 @@ from fedcode.simulation.run import repeatable
 from fedcode.simulation.spending import charged_at_most
 from fedcode.transport.flower import member_app
 from fedcode.transport.in_memory import InMemoryGrid
+from fedcode.use.model import load as load_model
 from fedcode.weights import load_tensors, save_tensors
 from fedcode_client.training import member
 from fedcode_server.runs import RunFolder
@@ -77,10 +78,10 @@ def test_the_folder_is_that_of_a_run(base, measured) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [
         "agreement-completion.json",
         "manifest.json",
+        "models",
         "report.html",
         "result.json",
         "transcript.jsonl",
-        "weights.safetensors",
     ]
     assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(measured))
     found = read_result(measured)
@@ -94,12 +95,22 @@ def test_the_folder_is_that_of_a_run(base, measured) -> None:
 
 
 def test_weights_are_named_tensors(base, measured) -> None:
-    tensors = load_tensors(base / "result" / "weights.safetensors")
+    tensors = load_tensors(base / "result" / "models" / "completion" / "weights.safetensors")
     flat = load_tensors(base / "run" / "weights.safetensors")["completion/weights"]
-    assert all(name.startswith("completion/") for name in tensors)
     trained = np.concatenate([t.ravel() for t in tensors.values()])
     assert set(flat.tolist()) <= set(trained.tolist())
     assert len(trained) > len(flat), "what is public is among them"
+
+
+def test_the_model_can_be_used_and_its_card_is_of_no_simulation(base, measured) -> None:
+    model = load_model(base / "result" / "models" / "completion", "completion")
+    assert not model.card.simulated
+    assert model.card.members == len(read_result(measured).members)
+    assert model.card.protection.epsilon > 0
+    assert not any("seed" in limit for limit in model.card.limits)
+    assert model.card.own.figures == {
+        key: one.mean for key, one in read_result(measured).tasks[0].arms[1].unseen.items()
+    }
 
 
 def test_the_model_is_measured_beside_its_warm_start(measured) -> None:
@@ -155,7 +166,7 @@ def test_so_does_the_terminal(base, measured) -> None:
     console.print(summary(measured, base / "result"))
     said = console.export_text()
     assert "largest ε at most" in said
-    assert "weights.safetensors" in said
+    assert "models" in said
     assert "ledger.sqlite" not in said, "there is none"
 
 

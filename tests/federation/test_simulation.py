@@ -67,9 +67,15 @@ def test_the_folder_holds_what_was_promised_and_nothing_else(run: Run) -> None:
         "agreement-completion.json",
         "ledger.sqlite",
         "manifest.json",
+        "models",
         "report.html",
         "result.json",
         "transcript.jsonl",
+    ]
+    assert sorted(p.name for p in (run.out / "models" / "completion").iterdir()) == [
+        "card.html",
+        "card.json",
+        "public.corpus",
         "weights.safetensors",
     ]
 
@@ -115,8 +121,8 @@ def test_the_ledger_has_every_round_and_stays_below_the_cap(run: Run) -> None:
 
 
 def test_the_weights_are_those_of_the_last_round(run: Run) -> None:
-    weights = load_file(run.out / "weights.safetensors")
-    assert "completion/embedding.weight" in weights
+    weights = load_file(run.out / "models" / "completion" / "weights.safetensors")
+    assert "embedding.weight" in weights
     digests = run.read("manifest.json")["weights"]["completion"]
     assert len(digests) == len(set(digests)) == 3
 
@@ -210,14 +216,14 @@ def test_ctrl_c_then_resume_gives_what_an_unbroken_run_gives(tmp_path: Path) -> 
 def test_a_finished_run_is_not_run_again(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "finished"
     shutil.copytree(run.out, folder)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     resumed = fedcode(run.cache, "simulate", "--resume", folder)
     assert resumed.returncode == 2
     assert f"the run in {folder} is finished" in resumed.stderr
     over = fedcode(run.cache, "simulate", run.toml, "--out", folder)
     assert over.returncode == 2
     assert "--resume" not in over.stderr
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 
 
 def test_a_cap_that_pays_for_nothing_is_said_before_the_training(run: Run, tmp_path: Path) -> None:
@@ -320,7 +326,7 @@ def test_without_privacy_every_weight_is_trained_and_public_code_goes_on(
         results[name] = json.loads(done.stdout)["tasks"][0]["arms"][-1]["seeds"][0]["unseen"]
     assert results["mixed"]["bits"] != results["own"]["bits"]
     embeddings = {
-        name: load_file(folder / "weights.safetensors")["completion/embedding.weight"]
+        name: load_file(folder / "models/completion/weights.safetensors")["embedding.weight"]
         for name, folder in (("private", run.out), ("plain", tmp_path / "own"))
     }
     assert (embeddings["private"] != embeddings["plain"]).any()
