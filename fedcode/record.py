@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NewType
@@ -21,7 +21,7 @@ UnitId = NewType("UnitId", str)
 Role = Literal["train", "validation", "unseen"]
 """What an organization is for: a member, a set to choose on, or one never trained on."""
 
-Kind = Literal["function", "module", "class", "commit"]
+Kind = Literal["function", "module", "class", "commit", "report"]
 """What a record is."""
 
 
@@ -65,11 +65,56 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What a text is about: words in lower case, each with how often it stands there.
+
+    Attributes:
+        identifiers: the parts of names.
+        names: whole names of several parts.
+        prose: words of comments and strings.
+        definitions: names of the functions that are defined, and of what they stand in.
+        lines: of the text that are not blank.
+    """
+
+    identifiers: Mapping[str, int]
+    names: Mapping[str, int]
+    prose: Mapping[str, int]
+    definitions: Mapping[str, int]
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file among which the one that a report is about is searched, as it was at that time.
+
+    Attributes:
+        path: relative to its repository's root.
+        words: of the file; files that are the same share them.
+        right: whether the report's fix changed it.
+        changes: commits that changed it.
+        fixes: of these, how many mended something.
+        changed: days since the last change; None if that is not known.
+        fixed: days since the last fix; None if there was none.
+        alike: how much the report is like earlier ones whose fixes changed the file.
+    """
+
+    path: str
+    words: Words
+    right: bool = False
+    changes: int = 0
+    fixes: int = 0
+    changed: float | None = None
+    fixed: float | None = None
+    alike: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One training example.
 
     A function, or what is left of its file without its functions; a class that a table names, or a
-    commit, with no tokens but those of its syntax tree.
+    commit, with no tokens but those of its syntax tree; or a report of a bug, whose tokens are its
+    words as they stand, and whose name is its summary.
 
     From ``language`` on its fields say more of the same text. They do not tell records apart, and a
     public corpus that was sent lacks them.
@@ -78,7 +123,7 @@ class Record:
         unit: the record's name inside the organization; its privacy unit if that is the function.
         path: the file, relative to the organization's root, with forward slashes.
         name: qualified name (``Class.method``), or ``<module>`` for a file's remainder.
-        kind: ``function``, ``module``, ``class`` or ``commit``.
+        kind: ``function``, ``module``, ``class``, ``commit`` or ``report``.
         tokens: normalized lexer tokens (see ``fedcode.corpus.lexer``).
         lines: non-blank source lines.
         label: 1 defective, 0 not, None unlabelled.
@@ -93,6 +138,7 @@ class Record:
         metrics: a function's size.
         comments: first and last line of every comment in a function, documentation strings too.
         features: what is known of it beside its text, by name: its history, a table's columns.
+        candidates: of a report, the files of its repository.
     """
 
     unit: UnitId
@@ -112,6 +158,7 @@ class Record:
     metrics: Metrics = field(default=Metrics(), compare=False)
     comments: tuple[tuple[int, int], ...] = field(default=(), compare=False)
     features: tuple[tuple[str, float], ...] = field(default=(), compare=False)
+    candidates: tuple[Candidate, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,19 @@ _BELIEF = {
     "warm_start": {"epochs": 0.0},
 }
 
+_RANKING = {
+    "rounds": 8,
+    "training": {
+        "kind": "gradient-sum",
+        "sampling_rate": 0.1,
+        "clipping": "normalized",
+        "learning_rate": 0.5,
+    },
+    "server": {"algorithm": "fedavgm", "momentum": 0.9},
+    "warm_start": {"epochs": 1.0, "batch": 32, "learning_rate": 3e-3},
+    "plain": {"epochs": 1.0, "batch": 32, "learning_rate": 3e-3},
+}
+
 _WRITES = ("It does not know whether what it proposes is right, safe, or anybody's own.",)
 _JUDGES = (
     "A rank is no verdict: most of what it ranks first is sound, and it misses much.",
@@ -120,6 +133,15 @@ TASKS: Mapping[str, Entry] = {
         _LAYER,
         (),
         _BELIEF,
+    ),
+    "localization": Entry(
+        "which files a bug report is about: ranked by words, names, history, and a network",
+        "fedcode.tasks.localization",
+        "LocalizationTask",
+        "LocalizationSettings",
+        "To say where to look first for what a report of a bug tells.",
+        ("The right file is often not the first, and sometimes not among the candidates.",),
+        _RANKING,
     ),
 }
 

@@ -89,6 +89,33 @@ def defects(
         raise typer.Exit(1)
 
 
+@app.command()
+def localization(
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="A bug report, as text.")],
+    repository: Annotated[
+        str, typer.Option(metavar="DIR", help="A git repository; DIR@REVISION, DIR@DATE.")
+    ],
+    model: Annotated[Path, _MODEL],
+    most: Annotated[int, typer.Option(min=1, help="So many files.")] = 10,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Rank a repository's files by how likely a bug report is about them."""
+    from fedcode.use import localization as use
+
+    loaded = _loaded(model, use.TASKS, quiet=as_json)
+    found = use.suspects(loaded, report, repository)
+    if as_json:
+        shown = [{"path": one.path, "share": one.share} for one in found[:most]]
+        _print(loaded.card, {"files": len(found), "suspects": shown})
+        return
+    table = _table("share", "file")
+    for one in found[:most]:
+        table.add_row(f"{one.share:.3f}", escape(one.path))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(found):,} files, {min(most, len(found)):,} shown")
+
+
 def _show_risks(risks: Sequence[Risk], of: int) -> None:
     table = _table("risk", "function", "what speaks for it")
     for one in risks:
