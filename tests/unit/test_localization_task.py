@@ -68,7 +68,8 @@ def test_a_record_is_looked_at_alone(task) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_function_stands_for_a_report_without_its_own_name(task) -> None:
+def test_a_function_stands_for_a_report_without_its_own_name() -> None:
+    task = LocalizationTask.make(SETTINGS | {"vocabulary": 1 << 20}, PUBLIC)
     text = "def read_rows(rows, limit):\n    if limit:\n        return read_rows(rows, limit - 1)\n"
     (record,) = parse("a.py", text).records
     (example,) = task.examples([record])
