@@ -15,7 +15,7 @@ from typing import Any
 
 from fedcode.certificates import load_certificate
 from fedcode.checks import Check, examined, private, room
-from fedcode.corpus import asset_of
+from fedcode.corpus import asset_of, check_apart
 from fedcode.federation import anchored
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.services.enrollment_pb2_grpc import EnrollmentStub
@@ -94,6 +94,7 @@ def _source(home: Home) -> Check:
     sources = home.sources()
     if not sources:
         return Check("client.toml names no source", False, 'write source = "git:DIR" there')
+    check_apart(sources)
     said = [f"{source}, account {asset_of(source)}" for source in sources]
     return Check(f"{'source' if len(said) == 1 else 'sources'}: {'; '.join(said)}", True)
 

@@ -16,7 +16,7 @@ from fedcode.corpus.joined import join, label_sources
 from fedcode.corpus.language import PLACEHOLDERS, Function, Language, Reading
 from fedcode.corpus.languages import LANGUAGES
 from fedcode.corpus.lexer import is_identifier
-from fedcode.corpus.own import Part, owned, read_own, together, with_histories
+from fedcode.corpus.own import Part, check_apart, owned, read_own, together, with_histories
 from fedcode.corpus.public import digest_of, read_public, save_public
 from fedcode.corpus.reading import read
 from fedcode.corpus.sources import check_there, named
@@ -41,6 +41,7 @@ __all__ = [
     "asset_of",
     "assets_of",
     "cache_folder",
+    "check_apart",
     "check_there",
     "deduplicate",
     "digest_of",

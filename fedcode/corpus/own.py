@@ -65,7 +65,7 @@ def read_own(
         ConfigError: ``screen`` asks for what is not installed.
         CacheDamaged: what was kept is not what was written.
     """
-    _check_apart(sources)
+    check_apart(sources)
 
     def part(label: str, source: str) -> Part:
         own = None if screen is None else replace(screen, label=label)
@@ -77,8 +77,12 @@ def read_own(
     return tuple(map(part, label_sources(sources), sources))
 
 
-def _check_apart(sources: Sequence[str]) -> None:
-    """Refuses two sources of which one lies within the other; looks nothing up for a single one."""
+def check_apart(sources: Sequence[str]) -> None:
+    """Whether no source lies within another; looks nothing up for a single one.
+
+    Raises:
+        CorpusError: two have files in common.
+    """
     places = {source: places_of(source) for source in sources} if len(sources) > 1 else {}
     for before, source in combinations(places, 2):
         for (one, folder), (other, above) in product(places[before], places[source]):

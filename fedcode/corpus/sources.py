@@ -67,6 +67,8 @@ _LONGEST = 4 * (LONGEST_FILE + 1)
 _REGULAR, _LINK, _SUBMODULE = ("100644", "100755"), "120000", "160000"
 """Git's modes of files, and of what is none."""
 
+_SCHEMES = frozenset({"git", "commits", "path", "wheel", "package"})
+
 NAMING = "write git:DIR, commits:DIR, path:DIR, package:NAME or wheel:FILE"
 
 
@@ -153,9 +155,11 @@ def check_there(source: str) -> None:
     """Whether there is something at a source's path at all; a package is looked for later.
 
     Raises:
-        CorpusError: there is not.
+        CorpusError: there is not, or it is no source.
     """
     scheme, _, rest = source.partition(":")
+    if source not in ("stdlib", "stdlib+tests") and (scheme not in _SCHEMES or not rest):
+        raise _unknown(source)
     if scheme in ("git", "commits", "path", "wheel") and rest:
         place = Path(folder_of(rest) or rest)
         if not place.exists():
@@ -187,7 +191,11 @@ def find(source: str, screen: Screen | None = None) -> Listing:
         return _folder(Path(rest), screen)
     if rest and scheme == "git":
         return _commit(revision(rest).snapshot, screen)
-    raise CorpusError(
+    raise _unknown(source)
+
+
+def _unknown(source: str) -> CorpusError:
+    return CorpusError(
         f"unknown source {source!r}", f"{NAMING}; for public code also stdlib or stdlib+tests"
     )
 

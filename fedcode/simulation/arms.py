@@ -393,6 +393,8 @@ class Bench:
 
     def _figures(self, state: State, files: Sequence[SourceFile]) -> dict[str, float]:
         """What the model measures on ``files``; a model that has run away is an error."""
+        if not files:
+            return {}
         figures = dict(self.learner.measure(state.released, files))
         wrong = [key for key, value in figures.items() if not isfinite(value)]
         if wrong:

@@ -230,7 +230,8 @@ def _baselines(job: Job, prepared: Prepared) -> dict[str, Any]:
     unseen = {name: corpus.files for name, corpus in prepared.data.unseen.items()}
     everything = tuple(all_files(prepared.data.unseen))
     sets = {"": everything, **unseen} if len(unseen) > 1 else {"": everything}
-    rows = prepared.task.baselines(all_files(prepared.data.train), sets)
+    trained_on = all_files(prepared.data.train)
+    rows = prepared.task.baselines(trained_on, sets) if everything else {}
     return {
         "seed": job.seed,
         "seconds": time.perf_counter() - start,

@@ -325,8 +325,11 @@ def _intervals(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
 def verdict(rows: Sequence[Mapping[str, Any]], metric: Metric) -> list[dict[str, Any]]:
     """What the comparison shows about the federated private model, on unseen organizations.
 
-    A claim holds if it does for the means over the seeds; in how many seeds is said too.
+    A claim holds if it does for the means over the seeds; in how many seeds is said too. There is
+    none where nothing was measured.
     """
+    if any(metric.key not in seed["unseen"] for row in rows for seed in row["seeds"]):
+        return []
 
     def figures(key: str) -> list[list[float]]:
         """Of every row of this kind, one figure per seed."""

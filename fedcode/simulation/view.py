@@ -84,6 +84,10 @@ class View:
         skipped = sum(len(c.skipped) for c in whole.values())
         left_out = f", {skipped} files left out (named in the report)" if skipped else ""
         self._console.print(f"read {records:,} records, {tokens:,} lexer tokens{left_out}")
+        if all(one.role != "unseen" for one in federation.organizations):
+            self._console.print(
+                "no organization is unseen: nothing is measured but members' own held-out files"
+            )
         if calibration is None:
             self._console.print("no privacy: for comparison only", style="bold")
             return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcode.corpus import cache_folder
+from fedcode.corpus.revisions import folder_of
 from fedcode.corpus.searched import searched
 from fedcode.errors import CorpusError
 from fedcode.tasks.localization_features import Question
@@ -49,6 +50,8 @@ def suspects(model: Model, report: Path, repository: str) -> list[Suspect]:
     lines = [line.strip("# \t") for line in text.splitlines() if line.strip("# \t")]
     if not lines:
         raise CorpusError(f"{report} is empty, or longer than 1 MiB", "name a report of a bug")
-    candidates = searched(repository, text, cache_folder())
+    folder = folder_of(repository)
+    place = f"{Path(folder).resolve()}{repository.removeprefix(folder)}"
+    candidates = searched(place, text, cache_folder())
     ranked = model.task.ranked(model.network, Question(lines[0], text), candidates)
     return [Suspect(one.path, share) for one, share in ranked]

@@ -105,8 +105,10 @@ def test_an_account_is_opened_under_the_policy(account, typed) -> None:
         8.0,
         1e-5,
     )
+    assert made["new"]
     again = typed(f"budget create {ASSET} --policy policy.toml --unit function")
     assert again.startswith(f"{ASSET}: ε ≤ 8, δ = 1e−5 for a function, at Rényi order ")
+    assert again.endswith(": open already\n")
     other = typed(f"budget create {ASSET} --policy policy.toml --unit file", 2)
     assert "has an account with another budget" in other
     assert "hint: " in other

@@ -906,6 +906,16 @@ def test_a_doctor_sees_all_that_is_not_as_it_should_be(
     assert good["keys: there, and readable for their owner alone"]
 
 
+def test_a_doctor_refuses_sources_that_have_files_in_common(typed, acme) -> None:
+    inner = acme.root / "whole" / "inner"
+    inner.mkdir(parents=True)
+    toml = acme.root / "client.toml"
+    named = f'source = ["path:{inner.parent}", "path:{inner}"]\n'
+    toml.write_text(named + toml.read_text(encoding="utf-8"), encoding="utf-8")
+    lines = typed("fedcode-client doctor --home acme")[1].splitlines()
+    assert any(line.startswith("BAD") and "have files in common" in line for line in lines)
+
+
 def test_a_doctor_says_each_thing_once(typed, acme) -> None:
     told = typed("fedcode-client doctor --home acme")[1].splitlines()
     assert len([line for line in told if "has not joined a federation" in line]) == 1

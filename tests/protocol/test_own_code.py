@@ -70,7 +70,8 @@ def test_what_was_found_is_said(base, home) -> None:
     assert lines[0].startswith(f"path:{base / 'alpha'}: 8 files, 80 functions, ")
     assert lines[1] == "privacy units: 88 by function, 8 by file, 1 by repository"
     assert lines[2].startswith("skipped broken.py: ")
-    assert lines[3] == f"no account can pay: fedcode-client asset path:{base / 'alpha'} --register"
+    assert lines[3] == "filters: nothing was taken"
+    assert lines[4] == f"no account can pay: fedcode-client asset path:{base / 'alpha'} --register"
     (base / "alpha" / "broken.py").unlink()
 
 

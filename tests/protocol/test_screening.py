@@ -81,12 +81,30 @@ def test_ingest_says_what_filters_took_and_lists_it(home):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [("''", "a source without a name"), (". nowhere", "nowhere is not there")],
+    [
+        ("''", "a source without a name"),
+        (". nowhere", "nowhere is not there"),
+        (". gti:here", "unknown source 'gti:here'"),
+    ],
 )
 def test_every_path_is_looked_for_before_any_is_read(home, words, said):
     code, out, err = program(f"fedcode-client ingest --home {home} {words}")
     assert (code, out) == (2, "")
     assert said in err
+
+
+def test_sources_that_would_be_refused_together_are_noted(home):
+    folder = home.parent / "code"
+    for words, said in (
+        (f"{folder} {folder}/../code", "is named twice"),
+        (f"{folder} {home.parent}", "have files in common"),
+    ):
+        code, out, err = program(f"fedcode-client ingest --home {home} {words}")
+        assert code == 0
+        assert err.startswith("note: ")
+        assert said in err
+        assert len(err.splitlines()) == 1
+        assert out
 
 
 def test_a_filter_that_is_off_is_named(home):

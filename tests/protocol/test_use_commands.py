@@ -26,6 +26,10 @@ def base(tmp_path_factory):
     encoder = {"vocabulary": 300, "embedding": 8, "hidden": 8, "head": 8, "pointer": 4, "table": 16}
     write_model(folder / "defects", "defects", encoder, public)
     write_model(folder / "defects-belief", "defects-belief", {"hidden": [4]}, public)
+    small = {"hidden": 4, "vocabulary": 64, "embedding": 4}
+    write_model(folder / "localization", "localization", small, public)
+    (folder / "report.md").write_text("# Totals are wrong\n\nin module_1.py\n", encoding="utf-8")
+    (folder / "empty.md").write_text("\n#\n", encoding="utf-8")
     write_code(folder / "own", 2, files=2, functions=3)
     git(folder / "own", "init", "-q")
     git(folder / "own", "add", ".")
@@ -130,9 +134,23 @@ def test_a_file_goes_on_as_the_model_says(use) -> None:
     assert len(shown.stdout.splitlines()) == 2
 
 
+def test_a_report_points_to_files(use) -> None:
+    done = use("localization", "../report.md", "--repository", ".", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["files"] == 2
+    assert {one["path"] for one in found["suspects"]} == {"module_0.py", "module_1.py"}
+    assert sum(one["share"] for one in found["suspects"]) == pytest.approx(1)
+    shown = use("localization", "../report.md", "--repository", ".", "--most", 1)
+    assert "2 files, 1 shown" in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("localization", "../none.md", "--repository", "."), "none.md cannot be read"),
+        (("localization", "../empty.md", "--repository", "."), "empty.md is empty"),
+        (("localization", "../report.md", "--repository", "../public"), "is no git repository"),
         (("defects", "nowhere"), "nowhere is not there"),
         (("defects", ".", "--since", "nothing"), "has no commit nothing"),
         (("defects", "../public", "--since", "HEAD"), "lies in no git repository"),

@@ -61,3 +61,14 @@ def test_what_is_assumed_follows_the_unit(unit) -> None:
     said = assumptions(unit)
     assert sum(f"if the same {unit}" in one for one in said) == 1
     assert any("by its git history" in one for one in said) == (unit is PrivacyUnit.AUTHOR)
+
+
+def test_nothing_is_claimed_where_nothing_was_measured() -> None:
+    metric = Metric("bits", "bits", lower_is_better=True)
+    rows = [
+        {"key": key, "seeds": [{"unseen": found}]}
+        for key, found in (("public", {}), ("federated", {}))
+    ]
+    assert verdict(rows, metric) == []
+    measured = [row | {"seeds": [{"unseen": {"bits": 1.0}}]} for row in rows]
+    assert len(verdict(measured, metric)) == 1

@@ -118,15 +118,20 @@ def create(
             f"the policy is {whose}'s, and we are {joined.member}",
             f'organization = "{joined.member}" in the policy, which officers then sign',
         )
-    assets = list(dict.fromkeys(_asset(source) for source in sources))
+    named: dict[str, str] = {}
+    for source in sources:
+        named.setdefault(_asset(source), source)
     with connected(found_home, Role.OFFICER) as office:
         there = office.totals()
         order = order or _order(signed.policy, federation, there)
         _warn_of_orders(there, order)
-        for made in office.open_accounts(assets, signed, unit, order):
+        open_before = {account.asset for account in there}
+        for made in office.open_accounts(list(named), signed, unit, order):
             asset = made.asset
             found = {
+                "source": named[asset],
                 "asset": asset,
+                "new": asset not in open_before,
                 "unit": str(made.unit),
                 "epsilon": made.budget.epsilon,
                 "delta": made.budget.delta,
@@ -135,9 +140,14 @@ def create(
             _say(
                 as_json,
                 found,
-                f"{asset}: ε ≤ {made.budget.epsilon:g}, δ = {delta(made.budget.delta)} for a "
-                f"{made.unit}, at Rényi order {made.budget.order:g}",
+                f"{_who(named[asset], asset)}: ε ≤ {made.budget.epsilon:g}, "
+                f"δ = {delta(made.budget.delta)} for a {made.unit}, at Rényi order "
+                f"{made.budget.order:g}{'' if asset not in open_before else ': open already'}",
             )
+
+
+def _who(source: str, asset: str) -> str:
+    return asset if source == asset else f"{source}, account {asset}"
 
 
 @app.command()

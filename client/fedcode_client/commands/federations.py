@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fedcode.corpus import Screen, check_there, named
-from fedcode.errors import ConfigError
-from fedcode.federation import OWN, Federation, anchored, load
+from fedcode.corpus import Screen, check_apart, check_there, named
+from fedcode.errors import ConfigError, CorpusError
+from fedcode.federation import OWN, Federation, anchored, check_distinct, load
 from fedcode.modes import leaving, tradeoff
 from fedcode.privacy.ledger import BudgetLedger
 from fedcode.report.table import NOTHING, epsilon
@@ -175,6 +177,7 @@ def ingest(
     places = [anchored(named(source), Path.cwd()) for source in sources or ()]
     for each in places:
         check_there(each)  # before the first of them is read for an hour
+    _note_common(places)
     screen, cores = screen_of(found_home), os.cpu_count() or 1
     apart = (Ours.read(name, [place], None, cores, screen) for place in places)
     for number, ours in enumerate(apart if places else configured(found_home, name)[0].apart()):
@@ -184,6 +187,15 @@ def ingest(
             print(json.dumps(found.plain(), ensure_ascii=False))
         else:
             _say(console, found)
+
+
+def _note_common(places: Sequence[str]) -> None:
+    """Each is read by itself; as one organization's sources some would be refused."""
+    try:
+        check_distinct(places)
+        check_apart(places)
+    except (ValueError, CorpusError) as error:
+        sys.stderr.write(f"note: {error}: as sources of one organization they are refused\n")
 
 
 def _say(console: Console, found: desk.Ingested) -> None:
@@ -210,7 +222,9 @@ def _filtered(found: desk.Ingested) -> list[str]:
     """What filters took, and which of them are off."""
     words = {"personal": "persons replaced", "near_duplicates": "functions much like another"}
     counts = [f"{name} {n:,} {words.get(name, 'taken')}" for name, n in found.taken.items()]
-    lines = [f"filters: {', '.join(counts)}; all of it is in {found.report}"] if counts else []
+    lines = ["filters: nothing was taken"]
+    if counts:
+        lines = [f"filters: {', '.join(counts)}; all of it is in {found.report}"]
     if found.filters_off:
         lines.append(f"filters switched off: {', '.join(found.filters_off)}")
     return lines
