@@ -15,7 +15,7 @@ from typing import Any
 class Figure:
     """A line of bench.json; ``holds`` is None where nothing is wanted.
 
-    ``note`` says more of the value: its spread, or what it was made of.
+    ``note`` says more of the value, or what it was made of; ``spread`` is half its 95 % interval.
     """
 
     area: str
@@ -25,6 +25,7 @@ class Figure:
     wanted: str = ""
     holds: bool | None = None
     note: str = ""
+    spread: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """As JSON wants it."""

@@ -32,7 +32,7 @@ _KEYS = tuple(metric.key for metric in METRICS)
 SETTINGS: Mapping[str, Any] = {
     "rounds": 30,
     "sampling_rate": 0.5,
-    "rate": 0.3,
+    "rate": 0.03,
     "epochs": 40.0,
     "plain_rate": 1e-2,
     "decay": 0.1,

@@ -86,7 +86,7 @@ def figures(area: str, study: Study) -> Iterator[Figure]:
                 "",
                 "" if least is None else f">= {least:g}",
                 None if least is None else mean(values) >= least,
-                spread(values),
+                *spread(values),
             )
         if epsilon is not None:
             yield Figure(area, f"{title}: ε spent by a member", max(e for _, e in runs), "")
@@ -102,16 +102,16 @@ def figures(area: str, study: Study) -> Iterator[Figure]:
             "",
             f"{low:g} to {high:g}",
             low <= mean(values) <= high,
-            spread(values),
+            *spread(values),
         )
 
 
-def spread(values: list[float]) -> str:
-    """Half the 95 % t-interval of the seeds' values, in words; empty for one."""
+def spread(values: list[float]) -> tuple[str, float | None]:
+    """Half the 95 % t-interval of the seeds' values, in words and as a number; nothing for one."""
     if len(values) < min(_STUDENT):
-        return ""
+        return "one seed", None
     half = _STUDENT[len(values)] * stdev(values) / len(values) ** 0.5
-    return f"± {half:.3f} (95 %) over {len(values)} seeds"
+    return f"± {half:.3f} (95 %) over {len(values)} seeds", half
 
 
 def data(variable: str = "FEDCODE_DATA") -> Path | None:
