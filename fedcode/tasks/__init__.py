@@ -61,6 +61,20 @@ _RANKING = {
     "plain": {"epochs": 1.0, "batch": 32, "learning_rate": 3e-3},
 }
 
+_NAMING = {
+    "rounds": 6,
+    "training": {
+        "kind": "gradient-sum",
+        "sampling_rate": 0.05,
+        "nominal_batch": 50,
+        "clipping": "normalized",
+    },
+    "server": {"algorithm": "fedadam", "learning_rate": 1e-3, "tau": 1e-6},
+    "warm_start": {"epochs": 4.0, "batch": 32, "learning_rate": 3e-3},
+    "plain": {"epochs": 1.0, "batch": 32, "learning_rate": 1e-3},
+}
+_NAMES = ("Most names that it proposes are not what their authors chose.",)
+
 _WRITES = ("It does not know whether what it proposes is right, safe, or anybody's own.",)
 _JUDGES = (
     "A rank is no verdict: most of what it ranks first is sound, and it misses much.",
@@ -142,6 +156,24 @@ TASKS: Mapping[str, Entry] = {
         "To say where to look first for what a report of a bug tells.",
         ("The right file is often not the first, and sometimes not among the candidates.",),
         _RANKING,
+    ),
+    "names-bilinear": Entry(
+        "names of functions and classes: log-bilinear model of what stands around",
+        "fedcode.tasks.names_bilinear",
+        "BilinearTask",
+        "BilinearSettings",
+        "To propose names of functions and classes, where it is sure.",
+        _NAMES,
+        _NAMING,
+    ),
+    "names-attention": Entry(
+        "names of functions and classes: convolutional attention that copies",
+        "fedcode.tasks.names_attention",
+        "AttentionTask",
+        "AttentionSettings",
+        "To propose names of functions and classes, where it is sure.",
+        _NAMES,
+        _NAMING,
     ),
 }
 

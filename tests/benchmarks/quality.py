@@ -16,11 +16,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.benchmarks import localization, study
+from tests.benchmarks import localization, names, study
 from tests.benchmarks.figure import Figure, at_most
 
 STUDIES: Mapping[str, Callable[[Path], Sequence[study.Study]]] = {
     "localization": localization.studies,
+    "names": names.studies,
 }
 """By the name of the task: what is done with the data that lie in a folder."""
 
