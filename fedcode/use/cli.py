@@ -116,6 +116,46 @@ def localization(
     console.print(f"{len(found):,} files, {min(most, len(found)):,} shown")
 
 
+@app.command()
+def names(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    model: Annotated[Path, _MODEL],
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Show a name if its chance is larger.")
+    ] = 0.5,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Propose other names for functions, where the model is sure."""
+    from fedcode.use import names as use
+
+    loaded = _loaded(model, use.TASKS, quiet=as_json)
+    found, of = use.namings(loaded, paths, confidence)
+    if as_json:
+        shown = [
+            {
+                "file": str(one.place.file),
+                "name": one.place.record.name,
+                "first": one.place.record.first,
+                "proposal": one.name,
+                "chance": one.chance,
+            }
+            for one in found
+        ]
+        _print(loaded.card, {"functions": of, "names": shown})
+        return
+    table = _table("chance", "function", "might be called")
+    for one in found:
+        place = f"{one.place.file}:{one.place.line}"
+        name = f"{escape(one.place.record.name)}\n[dim]{escape(place)}[/]"
+        table.add_row(f"{one.chance:.3f}", name, escape(one.name))
+    console = Console()
+    if found:
+        console.print(table)
+    console.print(
+        f"{of:,} functions, of {len(found):,} another name is likelier than {confidence:g}"
+    )
+
+
 def _show_risks(risks: Sequence[Risk], of: int) -> None:
     table = _table("risk", "function", "what speaks for it")
     for one in risks:

@@ -26,6 +26,8 @@ def base(tmp_path_factory):
     encoder = {"vocabulary": 300, "embedding": 8, "hidden": 8, "head": 8, "pointer": 4, "table": 16}
     write_model(folder / "defects", "defects", encoder, public)
     write_model(folder / "defects-belief", "defects-belief", {"hidden": [4]}, public)
+    attention = {"vocabulary": 60, "subtokens": 20, "embedding": 6, "hidden": 6}
+    write_model(folder / "names-attention", "names-attention", attention, public)
     small = {"hidden": 4, "vocabulary": 64, "embedding": 4}
     write_model(folder / "localization", "localization", small, public)
     (folder / "report.md").write_text("# Totals are wrong\n\nin module_1.py\n", encoding="utf-8")
@@ -132,6 +134,20 @@ def test_a_file_goes_on_as_the_model_says(use) -> None:
     assert len({one["text"] for one in found}) == 3
     shown = use("completion", "module_0.py", "--line", 4, "--most", 1)
     assert len(shown.stdout.splitlines()) == 2
+
+
+def test_names_are_proposed_only_where_the_model_is_sure(use) -> None:
+    every = json.loads(
+        use("names", ".", "--json", "--confidence", 0, model="names-attention").stdout
+    )
+    assert every["functions"] == len(every["names"]) == 6
+    chances = [one["chance"] for one in every["names"]]
+    assert chances == sorted(chances, reverse=True)
+    assert all(one["name"] != one["proposal"] for one in every["names"])
+    sure = use("names", ".", "--confidence", chances[2], model="names-attention")
+    assert "6 functions, of 2 another name is likelier" in sure.stdout
+    none = use("names", ".", "--confidence", 1, model="names-attention")
+    assert none.stdout == "6 functions, of 0 another name is likelier than 1\n"
 
 
 def test_a_report_points_to_files(use) -> None:
