@@ -35,12 +35,10 @@ class Wanted:
     Attributes:
         plain: without privacy; None for nothing.
         private: at ε ≤ 8.
-        baseline: as the data's README has it, for the table.
     """
 
     plain: float | None = None
     private: float | None = None
-    baseline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
