@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from math import log1p, sqrt
 from pathlib import PurePosixPath
 
@@ -16,7 +17,7 @@ from fedcode.corpus.lexer import is_identifier
 from fedcode.record import Words
 
 _NAME = re.compile(r"[^\W\d]\w*")
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
 _SHORTEST = 2
 
 COMMON = frozenset(
@@ -29,9 +30,10 @@ COMMON = frozenset(
 """Words that say nothing of what a text is about."""
 
 
-def parts_of(name: str) -> list[str]:
+@lru_cache(1 << 18)
+def parts_of(name: str) -> tuple[str, ...]:
     """The parts of a name, in lower case: those of ``readAll_lines2`` are read, all, lines, 2."""
-    return [part.lower() for part in _PARTS.findall(name)]
+    return tuple(part.lower() for part in _PARTS.findall(name))
 
 
 def counted(text: str) -> tuple[Counter[str], Counter[str]]:

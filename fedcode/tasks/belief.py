@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from fedcode.corpus.words import parts_of
 from fedcode.errors import CorpusError
 from fedcode.models.belief import DeepBelief
 from fedcode.record import Corpus, Record, SourceFile
@@ -53,7 +53,6 @@ Units = Annotated[int, Field(ge=0, le=1 << 16, strict=True)]
 LARGEST = 2.0**12
 """Of a count or a number: this and more is 1 as a visible unit's value."""
 
-_HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 TOGETHER = 1024
 """Records that are measured at a time."""
 
@@ -141,7 +140,7 @@ class Belief:
 
     def fingerprint(self) -> str:
         """SHA-256 over the settings, and the way units are made."""
-        text = f"{self.name}\x00units 1\x00{self.settings.model_dump_json()}"
+        text = f"{self.name}\x00units 2\x00{self.settings.model_dump_json()}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def build(self) -> nn.Module:
@@ -302,7 +301,7 @@ def _words(ast: Sequence[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for token in ast:
         kind, _, name = token.partition(":")
-        parts = [name] if kind == "f" else [part.lower() for part in _HUMPS.findall(name)]
+        parts = [name] if kind == "f" else parts_of(name)
         found.update(f"{kind}:{part}" for part in parts)
     return found
 

@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain, count
 from typing import Any, ClassVar, Self
 
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 
 from fedcode.corpus.language import INDENT, NEWLINE, PLACEHOLDERS
 from fedcode.corpus.lexer import is_identifier
+from fedcode.corpus.words import parts_of
 from fedcode.errors import CorpusError
 from fedcode.models.naming import END, UNKNOWN, Naming, Text
 from fedcode.record import Corpus, Record, SourceFile
@@ -47,7 +47,6 @@ PARTS = 7
 
 SPECIAL = ("<pad>", "<unknown>", "<end>")
 
-_HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _STRING = re.compile(r"""[A-Za-z]*["'`]+(.*?)["'`]+""")
 _HINTS = frozenset(
     {"return", "yield", "raise", "not", "in", "is", "lambda", "await", "async", "for", "while"}
@@ -120,12 +119,6 @@ class Example:
     name: Indices
 
 
-@lru_cache(1 << 18)
-def subtokens(identifier: str) -> tuple[str, ...]:
-    """The parts of an identifier, by underscores and humps, in lower case."""
-    return tuple(part.lower() for part in _HUMPS.findall(identifier))
-
-
 def question(record: Record, *, classes: bool = True) -> Question | None:
     """What is asked of ``record``; None where it has no name that could be guessed."""
     if record.kind == "function":
@@ -148,11 +141,11 @@ def _classes(tokens: Sequence[str]) -> Iterator[int]:
 def _asked(
     record: Record, tokens: Sequence[str], own: str, owners: Sequence[str], kind: str
 ) -> Question | None:
-    name = subtokens(own)
+    name = parts_of(own)
     if not name or (own.startswith("__") and own.endswith("__")):
         return None
-    found = [(PATH, w) for part in _folders(record.path) for w in subtokens(part) if part != own]
-    found += [(OWNER, word) for owner in owners for word in subtokens(owner)]
+    found = [(PATH, w) for part in _folders(record.path) for w in parts_of(part) if part != own]
+    found += [(OWNER, word) for owner in owners for word in parts_of(owner)]
     found += _read(tokens, own)
     parts, words = zip(*found, strict=True) if found else ((), ())
     return Question(words, parts, name[:_LONGEST_NAME], kind, own)
@@ -180,7 +173,7 @@ def _read(tokens: Sequence[str], own: str) -> Iterator[tuple[int, str]]:
         if token in _HINTS or text or is_identifier(token):
             called = not text and tokens[i + 1 : i + 2] == ("(",)
             inside = CALLED if called else RETURNED if returned else OTHER
-            for word in subtokens(inner):
+            for word in parts_of(inner):
                 yield HEAD if i < body else inside, word
 
 

@@ -23,7 +23,6 @@ from fedcode.tasks.naming import (
     f1,
     measures,
     question,
-    subtokens,
     written,
 )
 
@@ -71,10 +70,6 @@ def model(task):
 
 def record(text, name, path="web/http.py"):
     return next(r for r in parse(path, text).records if r.name == name)
-
-
-def test_names_are_split_where_their_parts_begin() -> None:
-    assert subtokens("readAll_HTTPLines2") == ("read", "all", "http", "lines", "2")
 
 
 def test_a_functions_own_name_is_masked_and_its_surroundings_are_read() -> None:

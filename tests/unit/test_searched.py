@@ -85,7 +85,8 @@ def test_what_cannot_be_read_is_left_out(commit) -> None:
 
 
 def test_names_are_split_where_their_parts_begin() -> None:
-    assert parts_of("readAll_HTTPLines2") == ["read", "all", "http", "lines", "2"]
+    assert parts_of("readAll_HTTPLines2") == ("read", "all", "http", "lines", "2")
+    assert parts_of("größe_Zahl") == ("größe", "zahl")
     parts, names = counted("The parser of readAll in read_all: a b")
     assert parts == {"parser": 1, "read": 2}
     assert names == {"readall": 1, "read_all": 1}
